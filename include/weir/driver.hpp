@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "weir/operation.hpp"
+#include "weir/result.hpp"
+
+namespace weir {
+
+/// A point in CLOCK_MONOTONIC (std::chrono::steady_clock) time, in nanoseconds. A plain number, so
+/// that drivers need no <chrono>.
+struct deadline {
+  std::int64_t monotonic_ns;
+
+  /// Has always passed: do not block.
+  static constexpr deadline now() noexcept { return {INT64_MIN}; }
+  /// Never passes.
+  static constexpr deadline never() noexcept { return {INT64_MAX}; }
+
+  friend bool operator==(deadline, deadline) = default;
+};
+
+/// Moves queues of operations into the kernel and out again.
+///
+/// A driver belongs to one thread: the first that calls `submit` or `reap`. Only `wake` may be
+/// called from others. `submit` is always followed by `reap` before the thread waits for anything
+/// else: a driver may keep what it took until then, so that one system call does both.
+///
+/// It is destroyed when nothing it took is outstanding; otherwise its destructor blocks until the
+/// kernel has let go of the operations' memory, and their completions are lost.
+class driver {
+ public:
+  driver() = default;
+  driver(const driver&) = delete;
+  driver& operator=(const driver&) = delete;
+  virtual ~driver() = default;
+
+  /// Takes operations from the front of `staged`, in order, and leaves there what does not fit
+  /// yet: at most the queue depth is in flight, besides cancel requests. Cannot fail: an operation
+  /// that the kernel refuses is completed with the kernel's reason.
+  virtual void submit(operation_queue& staged) noexcept = 0;
+
+  /// Appends every finished operation to `completed`. Blocks until there is one, or `wake` is
+  /// called, or `until` has passed. Interrupted system calls are resumed (EINTR).
+  virtual void reap(operation_queue& completed, deadline until) noexcept = 0;
+
+  /// Makes a blocked `reap` return, or the next one if none is blocked. Any thread.
+  virtual void wake() noexcept = 0;
+
+  /// Becomes readable (poll(2), epoll(7)) when `reap` has something to do, and stops being so when
+  /// it has done it. The driver's own: not to be read, written or closed.
+  virtual int fd() const noexcept = 0;
+};
+
+/// What `open_driver` is asked for.
+struct driver_options {
+  /// "" for the best that is available, or the name of one: "uring", "linux_aio", "threads",
+  /// "sync". The environment variable WEIR_DRIVER replaces "".
+  std::string_view name = {};
+  /// The most operations in flight, 1 to 16384; any number may be started.
+  unsigned queue_depth = 256;
+  /// The most threads that carry out what the kernel cannot do asynchronously: the threads driver's
+  /// pool, Linux AIO's helpers, io_uring's kernel workers (io-wq). 0 chooses 16. They start as work
+  /// queues up, and end when idle.
+  unsigned threads = 0;
+};
+
+/// What came of trying one driver.
+struct driver_report {
+  std::string_view name;  ///< static storage
+  bool available = false;
+  std::error_code error;  ///< why not, as the system said it
+  std::string reason;     ///< why not, as a sentence: what was tried and what the system answered
+  std::string advice;     ///< what a person can do about it
+};
+
+/// Opens a driver. With a name: that one or its error, `errc::no_driver` for an unknown name. With
+/// none: the first of uring, linux_aio, threads that is available. Only "not available here"
+/// (ENOSYS, EPERM, a kernel too old, a used-up fs.aio-max-nr) moves on to the next; a lack of
+/// memory or descriptors (ENOMEM, EMFILE, ENFILE) is returned, never hidden.
+/// A queue depth of 0 or above 16384 is EINVAL. Thread-safe.
+result<std::unique_ptr<driver>> open_driver(const driver_options& options = {});
+
+/// The same, and appends to `tried` a report for each driver tried, the one opened last.
+result<std::unique_ptr<driver>> open_driver(const driver_options& options,
+                                            std::vector<driver_report>& tried);
+
+/// Tries every driver once, in the default order, and says what came of it. Thread-safe.
+std::vector<driver_report> probe_drivers();
+
+}  // namespace weir

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+
+#include "drivers/worker_pool.hpp"
+#include "weir/driver.hpp"
+
+namespace weir::detail {
+
+/// Why a driver could not be opened: the system call that was refused, and its errno.
+struct refusal {
+  const char* call;
+  int error;
+};
+
+using opened_driver = std::expected<std::unique_ptr<driver>, refusal>;
+
+/// `driver_options`, checked and with defaults filled in.
+struct driver_limits {
+  unsigned queue_depth;
+  unsigned threads;
+};
+
+/// One function for each driver; the table in drivers.cc has a row for each.
+opened_driver open_uring(const driver_limits& limits);
+opened_driver open_linux_aio(const driver_limits& limits);
+opened_driver open_threads(const driver_limits& limits);
+opened_driver open_sync(const driver_limits& limits);
+
+/// What an older kernel, or a stricter one, would refuse; so that tests can be such a kernel.
+struct uring_restrictions {
+  std::uint32_t refused_setup_flags = 0;  ///< IORING_SETUP_*: EINVAL
+  std::uint64_t missing_opcodes = 0;      ///< bits by weir's `opcode`: not in the probe
+};
+opened_driver open_uring(const driver_limits& limits, const uring_restrictions& restrictions);
+
+}  // namespace weir::detail
