@@ -1,0 +1,106 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <thread>
+
+#include "weir/driver.hpp"
+#include "weir/sender.hpp"
+
+namespace weir {
+
+template <class T>
+class task;
+
+/// One thread, one driver: stages operations, hands them to the driver once a turn, and runs their
+/// completions, in the order in which they finished, from one loop.
+///
+/// Threads: a context and everything on it belong to one thread, the first that calls `run`,
+/// `dispatch` or `flush`; any thread may call `start`; an operation completes on the context's
+/// thread. Driving it from a second thread, or from one of its own completions, aborts the program
+/// with a sentence. Scaling is one context per core, never a shared one.
+///
+/// Destroying a busy context cancels what is in flight, waits until the kernel has let go of it,
+/// and runs every completion (with ECANCELED where nothing had happened); whatever those
+/// completions start completes with ECANCELED too. No completion is lost.
+///
+/// After fork(2) the child may destroy the context, which then only frees memory and descriptors;
+/// driving it there aborts with a sentence.
+class io_context {
+ public:
+  explicit io_context(std::unique_ptr<driver> driver) noexcept;
+  io_context(const io_context&) = delete;
+  io_context& operator=(const io_context&) = delete;
+  ~io_context();
+
+  /// Begins `op`, which is not in flight, and returns at once. It reaches the kernel at the next
+  /// turn or flush. Any thread; the context must outlive the call.
+  void start(operation& op) noexcept;
+
+  /// Drives the context until `work` is done; returns its value or throws what it threw.
+  /// Defined in <weir/task.hpp>.
+  template <class T>
+  T run(task<T> work);
+
+  /// Drives the context until nothing is outstanding.
+  void run();
+
+  /// One turn: hands over what is staged, takes what has finished, runs its completions; returns
+  /// how many ran. With `wait`, blocks until at least one has run, also where nothing is
+  /// outstanding yet (another thread may start something). Without, never blocks, and hands over
+  /// what the completions started before it returns. A waiting turn leaves that to the next turn,
+  /// which does it in the same system call as its wait; call `flush` if there is none.
+  std::size_t dispatch(bool wait);
+
+  /// Hands everything staged to the kernel now. A program with its own event loop calls it before
+  /// it waits on `fd`, if it has started something since the last `dispatch(false)`.
+  void flush() noexcept;
+
+  /// Readable when `dispatch(false)` has something to do. Valid as long as the context; only for
+  /// poll(2), epoll(7) and the like.
+  int fd() const noexcept;
+
+  /// Awaiting it continues on this context's thread, from its loop.
+  io_void_sender schedule() noexcept { return {this, request{}}; }
+
+  /// Operations started and not completed, those posted by other threads not yet counted.
+  /// The context's thread only.
+  std::size_t outstanding() const noexcept { return outstanding_; }
+
+  /// Whether the calling thread is the context's. False before any has driven it.
+  bool on_own_thread() const noexcept {
+    return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  }
+
+ private:
+  void stage(operation& op) noexcept;
+  void post(operation& op) noexcept;
+  void take_posted() noexcept;
+  bool fall_asleep() noexcept;
+  void bind_to_thread() noexcept;
+  void enter() noexcept;
+  void leave() noexcept;
+  std::size_t turn(bool wait) noexcept;
+  void hand_over() noexcept;
+  std::size_t run_completions() noexcept;
+  void withdraw_cancelled() noexcept;
+  void withdraw_staged(bool everything) noexcept;
+  void submit_cancels(operation_queue& wanted) noexcept;
+  void shut_down() noexcept;
+
+  std::unique_ptr<driver> driver_;
+  operation_queue staged_;     // started, not yet taken by the driver
+  operation_queue cancels_;    // cancel requests not yet resolved
+  operation_queue completed_;  // finished, completion not yet run
+  std::size_t outstanding_ = 0;
+  std::atomic<std::thread::id> owner_ = {};
+  unsigned fork_generation_;
+  bool in_turn_ = false;
+  bool shutting_down_ = false;
+  // Operations started by other threads, newest first; or `asleep`, when the next one must wake
+  // the driver. On a cache line of its own: other threads write it.
+  alignas(64) std::atomic<operation*> posted_;
+};
+
+}  // namespace weir

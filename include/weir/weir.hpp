@@ -1,0 +1,12 @@
+#pragma once
+
+/// Everything but the opt-in heavy headers. `file.hpp` and `task.hpp` are what most programs need.
+#include "weir/buffer.hpp"      // IWYU pragma: export
+#include "weir/driver.hpp"      // IWYU pragma: export
+#include "weir/file.hpp"        // IWYU pragma: export
+#include "weir/io_context.hpp"  // IWYU pragma: export
+#include "weir/operation.hpp"   // IWYU pragma: export
+#include "weir/request.hpp"     // IWYU pragma: export
+#include "weir/result.hpp"      // IWYU pragma: export
+#include "weir/sender.hpp"      // IWYU pragma: export
+#include "weir/task.hpp"        // IWYU pragma: export

@@ -1,0 +1,36 @@
+#include "file_state.hpp"
+
+#include <unistd.h>
+
+namespace weir::detail {
+
+void file_state::count_finish() noexcept {
+  ++finished_;
+  act_when_idle();
+}
+
+void file_state::close_when_idle(operation& close_operation) noexcept {
+  closing_ = &close_operation;
+  act_when_idle();
+}
+
+void file_state::abandon() noexcept {
+  abandoned_ = true;
+  act_when_idle();
+}
+
+void file_state::act_when_idle() noexcept {
+  if ((closing_ == nullptr && !abandoned_) || !idle()) return;
+  if (closing_ != nullptr) {
+    start(*context, *std::exchange(closing_, nullptr), nullptr);
+    return;
+  }
+  ::close(fd);
+  delete this;
+}
+
+void finish(file_state* file) noexcept {
+  if (file != nullptr) file->count_finish();
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "weir/sender.hpp"
+
+namespace weir::detail {
+
+/// Stands behind a `file` for as long as it or an operation on it lives, so that closing can wait
+/// for what is in flight. Belongs to the context's thread, except `started_elsewhere_`.
+struct file_state {
+  file_state(io_context& on, int descriptor, bool is_direct) noexcept
+      : context(&on), fd(descriptor), direct(is_direct) {}
+
+  io_context* const context;
+  const int fd;
+  const bool direct;  // opened O_DIRECT
+
+  /// Before the operation is started. Plain arithmetic where the thread is the context's: this is
+  /// on the path of every transfer.
+  void count_start(bool on_own_thread) noexcept {
+    if (on_own_thread) {
+      ++started_here_;
+    } else {
+      started_elsewhere_.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+
+  bool idle() const noexcept {
+    return started_here_ + started_elsewhere_.load(std::memory_order_relaxed) == finished_;
+  }
+
+  /// One operation less; if it was the last, does what waited for that.
+  void count_finish() noexcept;
+
+  /// Starts `close_operation` when idle, maybe now.
+  void close_when_idle(operation& close_operation) noexcept;
+
+  /// Closes the descriptor without report, and frees this, when idle, maybe now.
+  void abandon() noexcept;
+
+ private:
+  void act_when_idle() noexcept;
+
+  std::size_t started_here_ = 0;
+  std::size_t finished_ = 0;
+  std::atomic<std::size_t> started_elsewhere_ = 0;
+  operation* closing_ = nullptr;
+  bool abandoned_ = false;
+};
+
+}  // namespace weir::detail

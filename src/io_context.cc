@@ -1,0 +1,243 @@
+#include "weir/io_context.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include "file_state.hpp"
+#include "fork_guard.hpp"
+#include "misuse.hpp"
+
+namespace weir {
+namespace {
+
+// Stands in `posted_` while the context may be waiting: whoever replaces it wakes the driver.
+// An address that no operation can have.
+operation* asleep() noexcept { return reinterpret_cast<operation*>(std::uintptr_t{1}); }
+
+}  // namespace
+
+io_context::io_context(std::unique_ptr<driver> driver) noexcept
+    : driver_(std::move(driver)), fork_generation_(detail::fork_generation()), posted_(asleep()) {
+  if (!driver_)
+    detail::misuse("an io_context was made without a driver; check open_driver's result");
+}
+
+io_context::~io_context() {
+  if (fork_generation_ == detail::fork_generation()) shut_down();
+}
+
+// --- starting ------------------------------------------------------------------------------------
+
+void io_context::start(operation& op) noexcept {
+  op.set_state(operation::in_flight_state);
+  op.fork_generation_ = static_cast<std::uint8_t>(fork_generation_);
+  op.withdrawal_ = operation::withdrawal::none;
+  on_own_thread() ? stage(op) : post(op);
+}
+
+void io_context::stage(operation& op) noexcept {
+  ++outstanding_;
+  (op.args.op == opcode::cancel ? cancels_ : staged_).push_back(op);
+}
+
+void io_context::post(operation& op) noexcept {
+  operation* newest = posted_.load(std::memory_order_relaxed);
+  do {
+    op.next_ = newest == asleep() ? nullptr : newest;
+  } while (!posted_.compare_exchange_weak(newest, &op, std::memory_order_release,
+                                          std::memory_order_relaxed));
+  if (newest == asleep()) driver_->wake();
+}
+
+// Also marks the context as awake, so that further posts cost no system call.
+void io_context::take_posted() noexcept {
+  operation* newest = posted_.exchange(nullptr, std::memory_order_acquire);
+  if (newest == nullptr || newest == asleep()) return;
+  operation* oldest = nullptr;
+  while (newest != nullptr) {
+    operation* next = newest->next_;
+    newest->next_ = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest != nullptr) {
+    operation* next = oldest->next_;
+    stage(*oldest);
+    oldest = next;
+  }
+}
+
+// False where something was posted meanwhile: then there is work, and no reason to wait.
+bool io_context::fall_asleep() noexcept {
+  operation* nothing = nullptr;
+  return posted_.compare_exchange_strong(nothing, asleep(), std::memory_order_release,
+                                         std::memory_order_relaxed) ||
+         nothing == asleep();
+}
+
+// --- driving -------------------------------------------------------------------------------------
+
+void io_context::bind_to_thread() noexcept {
+  if (on_own_thread()) return;
+  if (owner_.load(std::memory_order_relaxed) != std::thread::id{}) {
+    detail::misuse("an io_context was driven from two threads; it belongs to the first");
+  }
+  owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+}
+
+void io_context::enter() noexcept {
+  bind_to_thread();
+  if (in_turn_) detail::misuse("an io_context was driven from one of its own completions");
+  if (fork_generation_ != detail::fork_generation()) {
+    detail::misuse("an io_context was driven in a forked child; make a new one there");
+  }
+}
+
+void io_context::run() {
+  enter();
+  take_posted();
+  while (outstanding_ != 0) {
+    turn(true);
+    take_posted();
+  }
+  leave();
+}
+
+std::size_t io_context::dispatch(bool wait) {
+  enter();
+  std::size_t ran = turn(wait);
+  while (wait && ran == 0) ran = turn(true);
+  if (!wait) leave();
+  return ran;
+}
+
+void io_context::flush() noexcept {
+  // Within a turn there is nothing to do: what is staged is handed over when it ends.
+  if (in_turn_ && on_own_thread()) return;
+  enter();
+  take_posted();
+  leave();
+}
+
+int io_context::fd() const noexcept { return driver_->fd(); }
+
+// Before the thread turns to something else: nothing stays behind that only a turn would move, and
+// whatever is left for the next turn shows at fd().
+void io_context::leave() noexcept {
+  if (!staged_.empty() || !cancels_.empty()) {
+    hand_over();
+    driver_->reap(completed_, deadline::now());
+  }
+  if (!fall_asleep() || !completed_.empty()) driver_->wake();
+}
+
+std::size_t io_context::turn(bool wait) noexcept {
+  hand_over();
+  const bool block = wait && completed_.empty() && fall_asleep();
+  driver_->reap(completed_, block ? deadline::never() : deadline::now());
+  if (block) take_posted();
+  return run_completions();
+}
+
+// Everything started so far goes to the driver, as far as it has room.
+void io_context::hand_over() noexcept {
+  take_posted();
+  if (!cancels_.empty()) withdraw_cancelled();
+  if (shutting_down_) withdraw_staged(true);
+  if (!staged_.empty()) driver_->submit(staged_);
+}
+
+// Completions run only here: never inside submit or reap, so they may start anything, and the stack
+// stays flat. What they complete in turn waits for the next round, so nobody is starved.
+std::size_t io_context::run_completions() noexcept {
+  operation_queue ready = std::move(completed_);
+  const std::size_t count = ready.size();
+  in_turn_ = true;
+  while (!ready.empty()) {
+    operation& op = ready.pop_front();
+    op.set_state(operation::finished_state);
+    --outstanding_;
+    op.complete_(op);  // `op` may be gone from here on
+  }
+  in_turn_ = false;
+  return count;
+}
+
+// --- cancelling ----------------------------------------------------------------------------------
+
+// A target that no driver has taken yet is withdrawn here, so that a cancel never waits behind the
+// queue that its target is stuck in. The rest are the driver's to find.
+void io_context::withdraw_cancelled() noexcept {
+  operation_queue cancels = std::move(cancels_);
+  operation_queue wanted;
+  bool everything = false;
+  while (!cancels.empty()) {
+    operation& cancel = cancels.pop_front();
+    auto* target = static_cast<operation*>(cancel.args.address);
+    if (target != nullptr && !target->in_flight()) {
+      cancel.set_answer(-ENOENT);
+      completed_.push_back(cancel);
+      continue;
+    }
+    if (target == nullptr) everything = true;
+    if (target != nullptr) target->withdrawal_ = operation::withdrawal::wanted;
+    wanted.push_back(cancel);
+  }
+  withdraw_staged(everything);
+  submit_cancels(wanted);
+}
+
+// Completes staged operations with ECANCELED: all of them, or those whose withdrawal is wanted.
+void io_context::withdraw_staged(bool everything) noexcept {
+  operation_queue staged = std::move(staged_);
+  while (!staged.empty()) {
+    operation& op = staged.pop_front();
+    if (everything || op.withdrawal_ == operation::withdrawal::wanted) {
+      op.withdrawal_ = operation::withdrawal::done;
+      op.set_answer(-ECANCELED);
+      completed_.push_back(op);
+    } else {
+      staged_.push_back(op);
+    }
+  }
+}
+
+void io_context::submit_cancels(operation_queue& wanted) noexcept {
+  operation_queue urgent;
+  while (!wanted.empty()) {
+    operation& cancel = wanted.pop_front();
+    const auto* target = static_cast<const operation*>(cancel.args.address);
+    if (target != nullptr && target->withdrawal_ == operation::withdrawal::done) {
+      cancel.set_answer(0);
+      completed_.push_back(cancel);
+    } else {
+      urgent.push_back(cancel);
+    }
+  }
+  if (!urgent.empty()) driver_->submit(urgent);
+  cancels_.append(std::move(urgent));  // what found no room waits for the next turn
+}
+
+// Cancel, then drain; the driver's destructor closes and frees.
+void io_context::shut_down() noexcept {
+  if (in_turn_) detail::misuse("an io_context was destroyed by one of its own completions");
+  take_posted();
+  if (outstanding_ == 0) return;  // then any thread may destroy it
+  bind_to_thread();
+  shutting_down_ = true;
+  operation cancel_all{{.op = opcode::cancel}, [](operation&) noexcept {}};
+  start(cancel_all);
+  while (outstanding_ != 0) turn(true);
+}
+
+}  // namespace weir
+
+namespace weir::detail {
+
+void start(io_context& context, operation& op, file_state* file) noexcept {
+  if (file != nullptr) file->count_start(context.on_own_thread());
+  context.start(op);
+}
+
+}  // namespace weir::detail
