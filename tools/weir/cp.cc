@@ -1,0 +1,158 @@
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "copier.hpp"
+#include "copy_plan.hpp"
+#include "failures.hpp"
+#include "progress.hpp"
+#include "subcommands.hpp"
+#include "weir/weir.hpp"
+
+namespace weir::tools {
+namespace {
+
+struct cp_arguments {
+  std::vector<std::string> paths;  // sources, then the destination
+  std::string driver;
+  unsigned queue_depth = 0;  // 0: the defaults below
+  unsigned threads = 0;
+  bool recursive = false;
+  copy_options copy;
+};
+
+// Set by the signal handler, looked at between blocks.
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
+volatile sig_atomic_t interrupting_signal = 0;
+
+void on_interrupt(int signal) {
+  interrupting_signal = signal;
+  interrupted = true;
+}
+
+// Once: a second Ctrl-C, if the disk does not even answer, ends the program at once.
+void listen_for_interrupts() {
+  struct sigaction action{};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigemptyset(&action.sa_mask);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGHUP, &action, nullptr);
+}
+
+// As whoever started this expects of a program that was interrupted: it ends by that signal.
+int end_by_signal() {
+  ::signal(interrupting_signal, SIG_DFL);
+  ::raise(interrupting_signal);
+  return 1;
+}
+
+// Many files at once hide the waits of each. A few blocks of one file keep a disk busy when it is
+// read and written past the page cache; more in flight only make reads and writes wait for each
+// other there (docs/performance.md).
+copy_options limits_of(const cp_arguments& arguments) {
+  copy_options limited = arguments.copy;
+  if (arguments.queue_depth != 0) {
+    limited.lanes = limited.lanes_on_one_file = arguments.queue_depth;
+  } else if (limited.direct) {
+    limited.lanes_on_one_file = 3;
+  }
+  return limited;
+}
+
+// Through the page cache a copy is bound by the processors, and by the lock of the directory that
+// files are made in: more threads than there are processors to spare spin on that lock. io_uring
+// keeps this program's own thread busy besides. O_DIRECT waits for the disk, and wants many.
+unsigned threads_for(const cp_arguments& arguments) {
+  if (arguments.threads != 0 || arguments.copy.direct) return arguments.threads;
+  const unsigned processors = std::max(std::thread::hardware_concurrency(), 2U);
+  const bool uring = arguments.driver.empty() || arguments.driver == "uring";
+  return uring ? processors - 1 : processors;
+}
+
+// Each lane has one operation in flight.
+std::unique_ptr<driver> opened_driver(const cp_arguments& arguments, unsigned lanes,
+                                      failures& failed) {
+  const driver_options options{
+      .name = arguments.driver, .queue_depth = lanes, .threads = threads_for(arguments)};
+  std::vector<driver_report> tried;
+  auto opened = open_driver(options, tried);
+  if (opened) return std::move(*opened);
+  if (tried.empty()) {
+    failed.add("there is no driver '" + arguments.driver + "'; weir doctor lists them");
+  }
+  for (const driver_report& each : tried) {
+    failed.add("driver " + std::string(each.name) + " is not available: " + each.reason + "; " +
+               each.advice);
+  }
+  return nullptr;
+}
+
+int copy(const cp_arguments& arguments) {
+  progress shown;
+  failures failed([&shown] { shown.clear(); });
+  std::vector<std::string> sources = arguments.paths;
+  std::string destination = std::move(sources.back());
+  sources.pop_back();
+
+  const copy_options options = limits_of(arguments);
+  auto driver = opened_driver(arguments, options.lanes, failed);
+  if (!driver) return 1;
+  copy_plan plan(std::move(sources), std::move(destination), arguments.recursive, failed);
+  if (!plan.sensible()) return 1;
+
+  ::umask(0);  // copies get exactly the permissions of their sources
+  listen_for_interrupts();
+  io_context context(std::move(driver));
+  copier copier(context, options, plan, shown, failed, interrupted);
+  copier.run();
+  shown.clear();
+  if (interrupted) {
+    failed.warn("interrupted: " + std::to_string(copier.files_copied()) +
+                " files were copied; partial copies were removed");
+    return end_by_signal();
+  }
+  return failed.any() ? 1 : 0;
+}
+
+}  // namespace
+
+void add_cp(CLI::App& app, action& chosen) {
+  CLI::App* cp = app.add_subcommand("cp", "Copy files, many files and many blocks at a time");
+  auto arguments = std::make_shared<cp_arguments>();
+  cp->add_option("PATH", arguments->paths, "SOURCE... DEST: files to copy, and where to")
+      ->required()
+      ->expected(2, 1 << 20);
+  cp->add_flag("-r,--recursive", arguments->recursive,
+               "Copy directories with all that is in them; symbolic links stay links");
+  cp->add_flag("--verify", arguments->copy.verify,
+               "Read original and copy back and compare their checksums (XXH3, 128 bits)");
+  cp->add_flag("--direct", arguments->copy.direct,
+               "Past the page cache (O_DIRECT), where the file systems offer it");
+  cp->add_flag("--drop-cache", arguments->copy.drop_cache,
+               "Leave nothing of the files in the page cache; copies reach the disk first");
+  cp->add_option("--driver", arguments->driver,
+                 "uring, linux_aio, threads or sync; the best available by default")
+      ->type_name("D");
+  cp->add_option("--queue-depth", arguments->queue_depth,
+                 "Blocks in flight at most; 32 by default, of one file under --direct 3")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U));
+  cp->add_option("--threads", arguments->threads,
+                 "Threads, of the kernel or of weir, for what cannot be done asynchronously")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U));
+  cp->callback([arguments, &chosen] { chosen = [arguments] { return copy(*arguments); }; });
+}
+
+}  // namespace weir::tools
