@@ -30,7 +30,11 @@ struct completion_ring {
   std::uint32_t compat_features;
   std::uint32_t incompat_features;
   std::uint32_t header_length;
-  io_event events[];
+
+  // The events follow the header.
+  const io_event& event(std::uint32_t at) const noexcept {
+    return reinterpret_cast<const io_event*>(this + 1)[at];
+  }
 };
 constexpr std::uint32_t ring_magic = 0xa10a10a1;
 
@@ -217,7 +221,7 @@ void linux_aio_driver::take_from_ring(operation_queue& completed) noexcept {
   // Pairs with the kernel's barrier between writing the events and moving the tail.
   const std::uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
   for (; head != tail; head = (head + 1) % ring->capacity) {
-    take_event(ring->events[head], completed);
+    take_event(ring->event(head), completed);
   }
   __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
 }

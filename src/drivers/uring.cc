@@ -145,7 +145,7 @@ class uring_driver final : public driver {
   void finish_here(operation& op, std::int32_t answer) noexcept;
 
   bool enter(bool block, deadline until) noexcept;
-  bool kernel_has_work() const noexcept;
+  bool kernel_may_have_work() const noexcept;
   void take_completions(operation_queue& completed) noexcept;
   void take_completion(const io_uring_cqe& cqe, operation_queue& completed) noexcept;
   void take_wake(const io_uring_cqe& cqe) noexcept;
@@ -311,20 +311,20 @@ void uring_driver::watch_event() noexcept {
 
 void uring_driver::reap(operation_queue& completed, deadline until) noexcept {
   if (!enabled_) enable();
-  for (;;) {
-    take_completions(completed);
-    // Armed again before returning, or a later wake() would not show at fd().
-    if (!watching_) watch_event();
-    const bool block = completed.empty() && !woken_ && until != deadline::now();
-    if (!block && io_uring_sq_ready(&ring_) == 0 && !kernel_has_work()) break;
-    const bool timed_out = enter(block, until);
-    if (timed_out) until = deadline::now();
+  const auto must_wait = [&] { return completed.empty() && !woken_ && until != deadline::now(); };
+  take_completions(completed);
+  if (must_wait() || io_uring_sq_ready(&ring_) != 0 || kernel_may_have_work()) {
+    do {
+      if (enter(must_wait(), until)) until = deadline::now();
+      take_completions(completed);
+    } while (must_wait() || io_uring_sq_ready(&ring_) != 0);
   }
   woken_ = false;
 }
 
 // Work that the kernel has finished but posts only when asked (DEFER_TASKRUN), or could not post.
-bool uring_driver::kernel_has_work() const noexcept {
+// The flag may outlive the work that it was set for, so it is asked once, not until it says no.
+bool uring_driver::kernel_may_have_work() const noexcept {
   const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
   return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
@@ -365,6 +365,8 @@ void uring_driver::take_completions(operation_queue& completed) noexcept {
   }
   io_uring_cq_advance(&ring_, taken);
   if (offload_) in_flight_ -= offload_->collect(completed);
+  // Armed again at once, or a later wake() would not show at fd().
+  if (!watching_) watch_event();
 }
 
 void uring_driver::take_completion(const io_uring_cqe& cqe, operation_queue& completed) noexcept {
