@@ -1,0 +1,45 @@
+# Short names for common tasks. CMakePresets.json does the work, and has more presets.
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.DEFAULT_GOAL := build
+.PHONY: build test demo bench install format clean help packages
+
+help:
+	@echo 'make            build the libraries, the command and the tests in build/release'
+	@echo 'make test       build and run the tests'
+	@echo 'make demo       build and show what weir does'
+	@echo 'make bench      build and measure weir cp against other ways of copying'
+	@echo 'make install    build and install into PREFIX ($(PREFIX)), below DESTDIR if given'
+	@echo 'make format     format every tracked C++ file'
+	@echo 'make clean      remove build/'
+
+packages:
+	@scripts/install-packages build
+
+build: packages
+	cmake --preset release
+	cmake --build --preset release
+
+test: build
+	ctest --preset release
+
+demo: build
+	python3 tools/demo/demo.py --build build/release
+
+bench: build
+	python3 bench/copy/copy.py --build build/release
+
+# Configured again because Debian's library directory depends on the prefix. ldconfig, because the
+# dynamic linker finds a new library through its cache; a staged one is the packager's business.
+install: build
+	cmake --preset release -DCMAKE_INSTALL_PREFIX='$(PREFIX)'
+	DESTDIR='$(DESTDIR)' cmake --install build/release --prefix '$(PREFIX)'
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+format:
+	@scripts/install-packages ci
+	git ls-files -z -- '*.cc' '*.hpp' | xargs -0 clang-format-19 -i
+
+clean:
+	rm -rf build
