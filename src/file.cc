@@ -21,7 +21,7 @@ constexpr std::int64_t nanoseconds(const statx_timestamp& t) noexcept {
 
 std::uint32_t flags_of(const open_options& options) noexcept {
   int flags = O_CLOEXEC;
-  flags |= options.read && options.write ? O_RDWR : options.write ? O_WRONLY : O_RDONLY;
+  if (options.write) flags |= options.read ? O_RDWR : O_WRONLY;
   if (options.create) flags |= O_CREAT;
   if (options.truncate) flags |= O_TRUNC;
   if (options.append) flags |= O_APPEND;
@@ -75,16 +75,9 @@ bool whole_awaiter::advance() noexcept {
 
 transfer_result whole_awaiter::await_resume() const noexcept {
   const auto moved = static_cast<std::size_t>(args.offset - first_offset_);
-  transfer_result outcome;
-  if (error_) {
-    outcome = std::unexpected(error_);
-  } else if (!await_ready()) {
-    outcome = moved;
-  } else {
-    outcome = std::unexpected(errno_code(-answer()));
-  }
-  outcome.transferred = moved;
-  return outcome;
+  if (error_) return {std::unexpected(error_), moved};
+  if (await_ready()) return {std::unexpected(errno_code(-answer())), 0};  // a closed file
+  return {moved, moved};
 }
 
 // --- status --------------------------------------------------------------------------------------
@@ -92,12 +85,12 @@ transfer_result whole_awaiter::await_resume() const noexcept {
 stat_awaiter::stat_awaiter(io_context* context, const request& what, file_state* file) noexcept
     : awaiting_operation(context, what, file) {
   static_assert(sizeof(struct statx) <= sizeof(raw_) && alignof(struct statx) <= 8);
-  args.offset = reinterpret_cast<std::uintptr_t>(&raw_);
+  args.offset = reinterpret_cast<std::uintptr_t>(raw_.data());
 }
 
 result<file_status> stat_awaiter::await_resume() const noexcept {
   if (answer() < 0) return std::unexpected(errno_code(-answer()));
-  const auto& raw = *reinterpret_cast<const struct statx*>(&raw_);
+  const auto& raw = *reinterpret_cast<const struct statx*>(raw_.data());
   file_status status{
       .size = raw.stx_size,
       .allocated = raw.stx_blocks * 512,
@@ -265,11 +258,11 @@ io_void_sender file::datasync() noexcept {
 }
 
 stat_sender file::stat() noexcept {
-  static char this_file[] = "";  // AT_EMPTY_PATH: the descriptor itself
+  static char this_file = '\0';  // an empty path, with AT_EMPTY_PATH: the descriptor itself
   const request what{.op = opcode::statx,
                      .flags = AT_EMPTY_PATH,
                      .mode = STATX_BASIC_STATS | STATX_DIOALIGN,
-                     .address = this_file};
+                     .address = &this_file};
   return {context_or_null(), on_this(what), state_};
 }
 

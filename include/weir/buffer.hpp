@@ -31,6 +31,8 @@ class buffer {
   /// Gives the memory up: whoever calls owns it and frees it, with free(3) unless it was adopted.
   std::byte* release() noexcept;
 
+  buffer(const buffer&) = delete;
+  buffer& operator=(const buffer&) = delete;
   buffer(buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)),
         size_(std::exchange(other.size_, 0)),

@@ -61,7 +61,7 @@ class driver {
 struct driver_options {
   /// "" for the best that is available, or the name of one: "uring", "linux_aio", "threads",
   /// "sync". The environment variable WEIR_DRIVER replaces "".
-  std::string_view name = {};
+  std::string_view name;
   /// The most operations in flight, 1 to 16384; any number may be started.
   unsigned queue_depth = 256;
   /// The most threads that carry out what the kernel cannot do asynchronously: the threads driver's

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -74,7 +75,7 @@ class stat_awaiter : public awaiting_operation {
   result<file_status> await_resume() const noexcept;
 
  private:
-  alignas(8) std::byte raw_[256];  // struct statx
+  alignas(8) std::array<std::byte, 256> raw_;  // struct statx
 };
 
 class open_awaiter : public awaiting_operation {
@@ -171,6 +172,8 @@ class file {
   file() noexcept = default;
   /// Adopts an open descriptor, asking fcntl(2) once whether it is O_DIRECT. Throws std::bad_alloc.
   file(io_context& context, int fd);
+  file(const file&) = delete;
+  file& operator=(const file&) = delete;
   file(file&& other) noexcept;
   file& operator=(file&& other) noexcept;
   ~file();
@@ -231,6 +234,8 @@ class file {
 class [[nodiscard("await it to close in order and hear of errors")]] close_sender {
  public:
   explicit close_sender(detail::file_state* file) noexcept : file_(file) {}
+  close_sender(const close_sender&) = delete;
+  close_sender& operator=(const close_sender&) = delete;
   close_sender(close_sender&& other) noexcept : file_(std::exchange(other.file_, nullptr)) {}
   close_sender& operator=(close_sender&&) = delete;
   ~close_sender();

@@ -94,7 +94,7 @@ class io_context {
   operation_queue cancels_;    // cancel requests not yet resolved
   operation_queue completed_;  // finished, completion not yet run
   std::size_t outstanding_ = 0;
-  std::atomic<std::thread::id> owner_ = {};
+  std::atomic<std::thread::id> owner_;
   unsigned fork_generation_;
   bool in_turn_ = false;
   bool shutting_down_ = false;

@@ -88,6 +88,8 @@ static_assert(sizeof(operation) <= 64, "an operation is one cache line");
 class operation_queue {
  public:
   operation_queue() noexcept = default;
+  operation_queue(const operation_queue&) = delete;
+  operation_queue& operator=(const operation_queue&) = delete;
   operation_queue(operation_queue&& other) noexcept
       : head_(std::exchange(other.head_, nullptr)),
         tail_(std::exchange(other.tail_, nullptr)),
@@ -98,6 +100,8 @@ class operation_queue {
     size_ = std::exchange(other.size_, 0);
     return *this;
   }
+
+  ~operation_queue() = default;
 
   bool empty() const noexcept { return head_ == nullptr; }
   std::size_t size() const noexcept { return size_; }
@@ -126,13 +130,11 @@ class operation_queue {
   }
 
   /// Moves everything in `other` behind what is here, in order.
-  void append(operation_queue&& other) noexcept {
+  void append(operation_queue other) noexcept {
     if (other.empty()) return;
     (tail_ != nullptr ? tail_->next_ : head_) = other.head_;
     tail_ = other.tail_;
     size_ += other.size_;
-    other.head_ = other.tail_ = nullptr;
-    other.size_ = 0;
   }
 
   /// Takes out `op`; false where it is not here. Linear.

@@ -30,8 +30,10 @@ inline std::error_code make_error_code(errc e) noexcept {
 /// The answer of a whole transfer (`read_exactly_at`, `write_all_at`): a `result` that also says,
 /// on failure, how many bytes had been moved before.
 struct transfer_result : result<std::size_t> {
-  using result<std::size_t>::result;
-  std::size_t transferred = 0;  ///< bytes moved, in success and in failure
+  transfer_result(const result<std::size_t>& outcome, std::size_t moved) noexcept
+      : result<std::size_t>(outcome), transferred(moved) {}
+
+  std::size_t transferred;  ///< bytes moved, in success and in failure
 };
 
 namespace detail {

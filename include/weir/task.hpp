@@ -86,6 +86,8 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
  public:
   using promise_type = detail::task_promise<T>;
 
+  task(const task&) = delete;
+  task& operator=(const task&) = delete;
   task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
   task& operator=(task&& other) noexcept {
     if (this != &other) {

@@ -12,6 +12,7 @@
 
 #include "drivers/drivers.hpp"
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
@@ -27,11 +28,10 @@ struct row {
   bool by_default;  // tried, in this order, when none is asked for
 };
 
-constexpr row table[] = {
-    {"uring", &detail::open_uring, true},
-    {"linux_aio", &detail::open_linux_aio, true},
-    {"threads", &detail::open_threads, true},
-    {"sync", &detail::open_sync, false},  // blocks its context: only for those who ask for it
+constexpr std::array table = {
+    row{"uring", &detail::open_uring, true}, row{"linux_aio", &detail::open_linux_aio, true},
+    row{"threads", &detail::open_threads, true},
+    row{"sync", &detail::open_sync, false},  // blocks its context: only for those who ask for it
 };
 
 constexpr unsigned max_queue_depth = 16384;  // half of the largest completion queue of io_uring
@@ -79,8 +79,8 @@ result<std::unique_ptr<driver>> open_driver(const driver_options& options,
 std::vector<driver_report> probe_drivers() {
   std::vector<driver_report> tried;
   for (const row& candidate : table) {
-    // Its error, if any, is in the report.
-    static_cast<void>(open_driver({.name = candidate.name}, tried));
+    // Opened to see whether it can be; its error, if any, is in the report.
+    const auto opened = open_driver({.name = candidate.name}, tried);
   }
   return tried;
 }

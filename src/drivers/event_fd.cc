@@ -41,7 +41,7 @@ bool event_fd::drain() noexcept {
   return true;
 }
 
-bool event_fd::read_count() noexcept {
+bool event_fd::read_count() const noexcept {
   std::uint64_t count;
   for (;;) {
     if (::read(fd_, &count, sizeof count) >= 0) return true;

@@ -32,7 +32,7 @@ class event_fd {
   void wait(deadline until) const noexcept;
 
  private:
-  bool read_count() noexcept;
+  bool read_count() const noexcept;
 
   int fd_ = -1;
   std::atomic<bool> signalled_ = false;

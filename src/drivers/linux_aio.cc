@@ -54,6 +54,8 @@ class linux_aio_driver final : public driver {
     to_submit_.reserve(blocks_.size());
   }
 
+  linux_aio_driver(const linux_aio_driver&) = delete;
+  linux_aio_driver& operator=(const linux_aio_driver&) = delete;
   ~linux_aio_driver() override {
     // Waits for what is in flight. A child has not inherited the context.
     if (context_ != 0 && fork_generation_ == fork_generation()) {

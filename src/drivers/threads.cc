@@ -30,7 +30,7 @@ class threads_driver final : public driver {
       operation& op = staged.front();
       if (op.args.op == opcode::cancel) {
         staged.pop_front();
-        pool_->submit(std::move(work));  // its target may be among these
+        pool_->submit(std::exchange(work, {}));  // its target may be among these
         op.set_answer(pool_->cancel(static_cast<const operation*>(op.args.address)));
         cancels_.push_back(op);
       } else if (in_flight_ < queue_depth_) {

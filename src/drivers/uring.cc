@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -112,6 +113,8 @@ class uring_driver final : public driver {
   explicit uring_driver(const driver_limits& limits) noexcept
       : limits_(limits), fork_generation_(fork_generation()) {}
 
+  uring_driver(const uring_driver&) = delete;
+  uring_driver& operator=(const uring_driver&) = delete;
   ~uring_driver() override {
     if (ring_.ring_fd < 0) return;
     if (fork_generation_ != fork_generation()) {
@@ -204,7 +207,8 @@ int uring_driver::find_native(std::uint64_t missing) noexcept {
   io_uring_probe* probe = io_uring_get_probe_ring(&ring_);
   if (probe == nullptr) return -ENOMEM;
   for (unsigned op = 0; op < opcode_count; ++op) {
-    native_[op] = (missing >> op & 1) == 0 && io_uring_opcode_supported(probe, native_opcode[op]);
+    native_[op] =
+        (missing >> op & 1) == 0 && io_uring_opcode_supported(probe, native_opcode[op]) != 0;
   }
   io_uring_free_probe(probe);
   return 0;
@@ -220,8 +224,8 @@ void uring_driver::enable() noexcept {
   }
   // Buffered reads that miss go to kernel threads; without a cap thousands of reads make thousands
   // of them. Kernels before 5.15 cannot be told, which costs threads, not correctness.
-  unsigned most[2] = {limits_.threads, limits_.threads};
-  static_cast<void>(io_uring_register_iowq_max_workers(&ring_, most));
+  std::array<unsigned, 2> most = {limits_.threads, limits_.threads};
+  static_cast<void>(io_uring_register_iowq_max_workers(&ring_, most.data()));
 }
 
 // --- submission ----------------------------------------------------------------------------------
@@ -280,8 +284,8 @@ void uring_driver::cancel(operation& request) noexcept {
 // What this kernel's io_uring does not know is carried out by threads.
 void uring_driver::offload(operation& op) noexcept {
   if (!offload_) {
-    offload_.reset(new worker_pool(limits_.threads, [this] { event_.signal(); }));
-    if (const int error = offload_->open(); error < 0) {
+    offload_.reset(new (std::nothrow) worker_pool(limits_.threads, [this] { event_.signal(); }));
+    if (const int error = offload_ ? offload_->open() : -ENOMEM; error < 0) {
       offload_.reset();
       finish_here(op, error);
       return;

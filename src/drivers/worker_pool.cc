@@ -60,7 +60,7 @@ bool worker_pool::made_in_this_process() const noexcept {
 
 // --- owner ---------------------------------------------------------------------------------------
 
-void worker_pool::submit(operation_queue&& work) noexcept {
+void worker_pool::submit(operation_queue work) noexcept {
   const std::scoped_lock lock(mutex_);
   queued_.append(std::move(work));
   summon_one();

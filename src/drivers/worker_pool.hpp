@@ -30,7 +30,7 @@ class worker_pool {
   /// Starts the first thread: 0, or a negative errno where the system refuses one (EAGAIN).
   int open() noexcept;
 
-  void submit(operation_queue&& work) noexcept;
+  void submit(operation_queue work) noexcept;
 
   /// Appends what has finished to `completed`; returns how many.
   std::size_t collect(operation_queue& completed) noexcept;

@@ -67,7 +67,7 @@ struct copier::file_copy {
   io_sender read(const file& from, std::span<std::byte> memory, std::uint64_t offset) const {
     return {&from.context(), transfer(opcode::read, from, memory, offset, read_flags)};
   }
-  whole_sender write(std::span<std::byte> memory, std::uint64_t offset) {
+  whole_sender write(std::span<std::byte> memory, std::uint64_t offset) const {
     const request what = transfer(opcode::write, target, memory, offset, write_flags);
     return {&target.context(), what, nullptr};
   }

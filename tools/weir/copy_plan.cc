@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <ranges>
 #include <system_error>
 #include <utility>
 
@@ -50,8 +52,8 @@ copy_plan::copy_plan(std::vector<std::string> sources, std::string destination, 
     : sources_(std::move(sources)),
       destination_(std::move(destination)),
       recursive_(recursive),
-      failed_(failed) {
-  sensible_ = check_command_line();
+      failed_(failed),
+      sensible_(check_command_line()) {
   if (!sensible_) next_source_ = sources_.size();
 }
 
@@ -172,12 +174,12 @@ bool copy_plan::make_directory(const std::string& path, bool& is_new) {
 }
 
 void copy_plan::finish_directories() {
-  for (auto at = made_.rbegin(); at != made_.rend(); ++at) {
-    const timespec times[2] = {at->source.st_atim, at->source.st_mtim};
-    const mode_t mode = at->source.st_mode & 01777;
-    if (::chmod(at->path.c_str(), mode) != 0 ||
-        ::utimensat(AT_FDCWD, at->path.c_str(), times, 0) != 0) {
-      failed_.add("set mode and times of", at->path, last_error());
+  for (const made_directory& made : made_ | std::views::reverse) {
+    const std::array<timespec, 2> times{made.source.st_atim, made.source.st_mtim};
+    const mode_t mode = made.source.st_mode & 01777;
+    if (::chmod(made.path.c_str(), mode) != 0 ||
+        ::utimensat(AT_FDCWD, made.path.c_str(), times.data(), 0) != 0) {
+      failed_.add("set mode and times of", made.path, last_error());
     }
   }
   made_.clear();

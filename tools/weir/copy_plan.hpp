@@ -72,8 +72,8 @@ class copy_plan {
   std::string destination_;
   bool recursive_;
   failures& failed_;
-  bool sensible_ = false;
   bool into_directory_ = false;
+  bool sensible_;  // after what it is found out from
 
   std::size_t next_source_ = 0;
   std::set<std::string> taken_;  // destinations of the sources named so far

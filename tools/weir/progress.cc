@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdarg>
 #include <cstdio>
 #include <string>
 
@@ -18,25 +21,27 @@ std::size_t terminal_width() {
   return size.ws_col;
 }
 
+[[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...) {
+  std::array<char, 32> text{};
+  va_list values;
+  va_start(values, format);
+  std::vsnprintf(text.data(), text.size(), format, values);
+  va_end(values);
+  return text.data();
+}
+
 // 1536 as "1.5 KiB".
 std::string human(double bytes) {
-  constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
   std::size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < std::size(units); ++unit) bytes /= 1024;
-  char text[32];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-  return text;
+  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
+  return formatted("%.*f %s", unit == 0 ? 0 : 1, bytes, units[unit]);
 }
 
 std::string clock_time(double seconds) {
-  const auto whole = static_cast<long>(seconds + 0.5);
-  char text[32];
-  if (whole >= 3600) {
-    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
-  } else {
-    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
-  }
-  return text;
+  const long whole = std::lround(seconds);
+  if (whole < 3600) return formatted("%ld:%02ld", whole / 60, whole % 60);
+  return formatted("%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
 std::string bar(double fraction, std::size_t width) {
@@ -93,8 +98,7 @@ void progress::draw(clock::time_point now) noexcept {
            human(rate) + "/s, " + clock_time(left) + " left";
     const std::size_t width = terminal_width();
     if (width > text.size() + 20) {
-      char percent[8];
-      std::snprintf(percent, sizeof percent, "%4.0f%%", done * 100);
+      const std::string percent = formatted("%4.0f%%", done * 100);
       text = bar(done, std::min<std::size_t>(40, width - text.size() - 10)) + percent + text;
     }
   }
