@@ -181,7 +181,7 @@ void io_context::withdraw_cancelled() noexcept {
       continue;
     }
     if (target == nullptr) everything = true;
-    if (target != nullptr) target->withdrawal_ = operation::withdrawal::wanted;
+    if (target != nullptr) target->request_cancel();
     wanted.push_back(cancel);
   }
   withdraw_staged(everything);

@@ -1,6 +1,7 @@
 #include "perform.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -22,29 +23,40 @@ std::int32_t answer_of(Call call) noexcept {
   }
 }
 
+// The same for a transfer on a descriptor that may be O_NONBLOCK, which io_uring does not look at:
+// an operation is there to wait, unless it asks not to (RWF_NOWAIT).
+template <class Call>
+std::int32_t answer_when_ready(const request& what, short ready, Call call) noexcept {
+  for (;;) {
+    const auto answer = answer_of(call);
+    if (answer != -EAGAIN || (what.flags & RWF_NOWAIT) != 0) return answer;
+    pollfd waiting{.fd = what.fd, .events = ready, .revents = 0};
+    static_cast<void>(answer_of([&] { return ::poll(&waiting, 1, -1); }));
+  }
+}
+
 // A pipe or socket has no offset; io_uring then ignores it, so every driver does.
 constexpr off_t current_position = -1;
 
 template <class Positional>
-std::int32_t at_offset_or_stream(Positional call, std::uint64_t offset) noexcept {
-  const auto answer = answer_of([&] { return call(static_cast<off_t>(offset)); });
+std::int32_t at_offset_or_stream(const request& what, short ready, Positional call) noexcept {
+  const auto offset = static_cast<off_t>(what.offset);
+  const auto answer = answer_when_ready(what, ready, [&] { return call(offset); });
   if (answer != -ESPIPE) return answer;
-  return answer_of([&] { return call(current_position); });
+  return answer_when_ready(what, ready, [&] { return call(current_position); });
 }
 
 // preadv2(2) even for one span: it is the form that takes flags and a stream's "no offset".
 std::int32_t read_vector(const request& what, const iovec* vector, int count) noexcept {
-  return at_offset_or_stream(
-      [&](off_t at) { return ::preadv2(what.fd, vector, count, at, static_cast<int>(what.flags)); },
-      what.offset);
+  return at_offset_or_stream(what, POLLIN, [&](off_t at) {
+    return ::preadv2(what.fd, vector, count, at, static_cast<int>(what.flags));
+  });
 }
 
 std::int32_t write_vector(const request& what, const iovec* vector, int count) noexcept {
-  return at_offset_or_stream(
-      [&](off_t at) {
-        return ::pwritev2(what.fd, vector, count, at, static_cast<int>(what.flags));
-      },
-      what.offset);
+  return at_offset_or_stream(what, POLLOUT, [&](off_t at) {
+    return ::pwritev2(what.fd, vector, count, at, static_cast<int>(what.flags));
+  });
 }
 
 iovec single(const request& what) noexcept {
@@ -102,6 +114,7 @@ bool out_of_range(const request& what) noexcept {
     case opcode::write:
     case opcode::readv:
     case opcode::writev:
+      return what.offset > most - transfer_max;
     case opcode::ftruncate:
       return what.offset > most;
     case opcode::fallocate:

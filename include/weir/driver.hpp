@@ -72,7 +72,7 @@ struct driver_options {
 
 /// What came of trying one driver.
 struct driver_report {
-  std::string_view name;  ///< static storage
+  std::string_view name;  ///< static storage; empty for what was asked for and does not exist
   bool available = false;
   std::error_code error;  ///< why not, as the system said it
   std::string reason;     ///< why not, as a sentence: what was tried and what the system answered

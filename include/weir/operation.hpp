@@ -56,6 +56,11 @@ class operation {
     return __atomic_load_n(&state_, __ATOMIC_RELAXED) == in_flight_state;
   }
 
+  /// For drivers: a cancel request has named it since it was started. One that was not named and
+  /// comes back with ECANCELED was given up by the system, not by the caller.
+  void request_cancel() noexcept { withdrawal_ = withdrawal::wanted; }
+  bool cancel_requested() const noexcept { return withdrawal_ != withdrawal::none; }
+
   /// For drivers: the answer, before the operation is appended to the completed ones.
   void set_answer(std::int32_t value) noexcept { answer_ = value; }
 

@@ -39,8 +39,10 @@ inline constexpr std::uint64_t transfer_max = 0x7ffff000;
 /// One file operation as plain data: copied, compared and sent by value.
 ///
 /// Memory that `address` (and, for statx, `offset`) points to is borrowed: it stays valid and
-/// unmoved until the operation has completed. Offsets and lengths are bytes; an offset above
-/// 2^63 - 1 is answered with EINVAL. On a descriptor that cannot seek the offset is ignored.
+/// unmoved until the operation has completed. Offsets and lengths are bytes; an offset from which a
+/// transfer could end above 2^63 - 1 is answered with EINVAL. On a descriptor that cannot seek the
+/// offset is ignored. A transfer completes when it has been done, also on an O_NONBLOCK descriptor;
+/// EAGAIN is the answer only if it asks not to wait (RWF_NOWAIT in `flags`).
 struct request {
   opcode op = opcode::nop;
   std::uint8_t hints = 0;      ///< bits of `hint`

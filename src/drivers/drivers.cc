@@ -49,6 +49,15 @@ std::string_view name_wanted(const driver_options& options) {
   return from_environment != nullptr ? from_environment : "";
 }
 
+driver_report unknown(std::string_view name) {
+  std::string advice = "choose one of";
+  for (const row& each : table) advice.append(" ").append(each.name);
+  advice += "; weir doctor says which are available here";
+  return {.error = make_error_code(errc::no_driver),
+          .reason = "there is no driver '" + std::string(name) + "'",
+          .advice = std::move(advice)};
+}
+
 }  // namespace
 
 result<std::unique_ptr<driver>> open_driver(const driver_options& options) {
@@ -73,6 +82,7 @@ result<std::unique_ptr<driver>> open_driver(const driver_options& options,
     last = tried.back().error;
     if (!detail::means_unavailable(opened.error())) break;
   }
+  if (last == errc::no_driver) tried.push_back(unknown(name));
   return std::unexpected(last);
 }
 

@@ -21,7 +21,7 @@ int event_fd::open() noexcept {
 }
 
 void event_fd::signal() noexcept {
-  if (signalled_.exchange(true, std::memory_order_acq_rel)) return;
+  if (signalled_.exchange(true)) return;
   const std::uint64_t one = 1;
   while (::write(fd_, &one, sizeof one) < 0 && errno == EINTR) {
   }

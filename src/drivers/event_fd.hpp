@@ -21,6 +21,8 @@ class event_fd {
   /// Makes `fd` readable. Any thread; a second signal before `clear` costs no system call.
   void signal() noexcept;
 
+  bool signalled() const noexcept { return signalled_.load(); }
+
   /// Makes `fd` unreadable; says whether it had been signalled. To be called before looking for
   /// what was signalled, so that a signal that comes after the look is not lost.
   bool clear() noexcept;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <new>
 #include <span>
@@ -133,8 +134,8 @@ class uring_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
-  void wake() noexcept override { event_.signal(); }
-  int fd() const noexcept override { return ring_.ring_fd; }
+  void wake() noexcept override;
+  int fd() const noexcept override;
 
  private:
   int set_up_ring(unsigned refused_flags) noexcept;
@@ -149,6 +150,7 @@ class uring_driver final : public driver {
 
   bool enter(bool block, deadline until) noexcept;
   bool kernel_may_have_work() const noexcept;
+  void settle_fd(operation_queue& completed) noexcept;
   void take_completions(operation_queue& completed) noexcept;
   void take_completion(const io_uring_cqe& cqe, operation_queue& completed) noexcept;
   void take_wake(const io_uring_cqe& cqe) noexcept;
@@ -163,17 +165,22 @@ class uring_driver final : public driver {
   bool watch_is_multishot_ = true;  // since 5.13
   bool woken_ = false;
   std::size_t in_flight_ = 0;          // with the kernel or the threads, cancel requests aside
+  bool cancelling_all_ = false;        // until nothing is in flight
   std::size_t cancels_in_flight_ = 0;  // with the kernel
   operation_queue done_;               // finished without either, not yet reaped
-  event_fd event_;                     // wakes the ring from other threads
-  worker_pool_ptr offload_;            // made when first needed; its threads signal `event_`
+  mutable event_fd shown_;             // what fd() gives, from when it is first asked for
+  mutable std::atomic<bool> shows_ = false;
+  event_fd event_;           // wakes the ring from other threads
+  worker_pool_ptr offload_;  // made when first needed; its threads signal `event_`
 };
 
 // --- set-up --------------------------------------------------------------------------------------
 
 std::expected<void, refusal> uring_driver::open(const uring_restrictions& restrictions) noexcept {
-  if (const int error = event_.open(); error < 0) {
-    return std::unexpected(refusal{"eventfd", -error});
+  for (event_fd* each : {&event_, &shown_}) {
+    if (const int error = each->open(); error < 0) {
+      return std::unexpected(refusal{"eventfd", -error});
+    }
   }
   if (const int error = set_up_ring(restrictions.refused_setup_flags); error < 0) {
     return std::unexpected(refusal{"io_uring_setup", -error});
@@ -232,6 +239,7 @@ void uring_driver::enable() noexcept {
 
 void uring_driver::submit(operation_queue& staged) noexcept {
   if (!enabled_) enable();
+  if (in_flight_ == 0) cancelling_all_ = false;
   while (!staged.empty()) {
     operation& op = staged.front();
     if (op.args.op == opcode::cancel) {
@@ -271,7 +279,9 @@ void uring_driver::hand_to_kernel(operation& op, unsigned sqe_flags) noexcept {
 }
 
 void uring_driver::cancel(operation& request) noexcept {
-  const auto* target = static_cast<const operation*>(request.args.address);
+  auto* target = static_cast<operation*>(request.args.address);
+  if (target != nullptr) target->request_cancel();
+  if (target == nullptr) cancelling_all_ = true;
   const int answer = offload_ ? offload_->cancel(target) : -ENOENT;
   if (target != nullptr && answer != -ENOENT) {
     finish_here(request, answer);
@@ -284,7 +294,7 @@ void uring_driver::cancel(operation& request) noexcept {
 // What this kernel's io_uring does not know is carried out by threads.
 void uring_driver::offload(operation& op) noexcept {
   if (!offload_) {
-    offload_.reset(new (std::nothrow) worker_pool(limits_.threads, [this] { event_.signal(); }));
+    offload_.reset(new (std::nothrow) worker_pool(limits_.threads, [this] { wake(); }));
     if (const int error = offload_ ? offload_->open() : -ENOMEM; error < 0) {
       offload_.reset();
       finish_here(op, error);
@@ -323,7 +333,40 @@ void uring_driver::reap(operation_queue& completed, deadline until) noexcept {
       take_completions(completed);
     } while (must_wait() || io_uring_sq_ready(&ring_) != 0);
   }
+  if (shows_.load(std::memory_order_relaxed)) settle_fd(completed);
   woken_ = false;
+}
+
+// What has been taken has made fd() readable, also while it was taken; what has come since, too.
+// Only when there is nothing left to read has everything been seen.
+void uring_driver::settle_fd(operation_queue& completed) noexcept {
+  while (shown_.drain()) {
+    if (kernel_may_have_work()) enter(false, deadline::now());
+    take_completions(completed);
+  }
+}
+
+void uring_driver::wake() noexcept {
+  event_.signal();
+  if (shows_.load()) shown_.signal();
+}
+
+// Not the ring's own descriptor: with DEFER_TASKRUN the kernel tells a thread that sleeps in
+// poll(2) nothing of completions that it would have to post first. An eventfd registered with the
+// ring it does tell. Registered only when asked for, because signalling it takes time.
+int uring_driver::fd() const noexcept {
+  if (!shows_.load(std::memory_order_relaxed)) {
+    // By hand as above: it changes nothing in `ring_`, which liburing's function wants to be
+    // mutable.
+    const int fd = shown_.fd();
+    if (::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_EVENTFD, &fd, 1) < 0) {
+      misuse("an io_uring driver's fd() was asked for by another thread than its own");
+    }
+    shows_.store(true);
+    // A ring that nobody has driven yet shows nothing by itself.
+    if (event_.signalled()) shown_.signal();
+  }
+  return shown_.fd();
 }
 
 // Work that the kernel has finished but posts only when asked (DEFER_TASKRUN), or could not post.
@@ -392,12 +435,20 @@ void uring_driver::take_completion(const io_uring_cqe& cqe, operation_queue& com
   completed.push_back(op);
 }
 
-// Neither of these is an answer. A signal may interrupt a kernel worker; and some file systems say
-// EAGAIN although the descriptor blocks, which a kernel worker then waits out. Asked a second time,
-// EAGAIN is meant: a pipe with O_NONBLOCK says so for ever.
+// None of these is an answer. A signal may interrupt a kernel worker; and some file systems, and
+// older kernels for O_NONBLOCK descriptors, say EAGAIN where nobody asked not to wait, which a
+// kernel worker then waits out. Asked a second time, EAGAIN is meant. And what nobody has cancelled
+// the kernel gives up when it cannot start a worker, as under many signals: our threads carry it
+// out.
 bool uring_driver::try_again(operation& op, std::int32_t answer) noexcept {
   const bool would_block = answer == -EAGAIN && (op.args.flags & RWF_NOWAIT) == 0;
   const bool asked_twice = (op.args.hints & asked_again) != 0;
+  const bool given_up = answer == -ECANCELED && !op.cancel_requested() && !cancelling_all_;
+  if (given_up) {
+    --in_flight_;
+    offload(op);
+    return true;
+  }
   if (answer != -EINTR && (!would_block || asked_twice)) {
     op.args.hints &= static_cast<std::uint8_t>(~asked_again);
     return false;
