@@ -26,7 +26,7 @@ constexpr std::size_t block_size = std::size_t{512} << 10;
 // Of offsets, lengths and memory under O_DIRECT. What needs more is copied through the page cache.
 constexpr std::size_t direct_alignment = 4096;
 
-std::size_t rounded_up(std::size_t count, std::size_t to) { return (count + to - 1) / to * to; }
+std::uint64_t rounded_up(std::uint64_t count, std::size_t to) { return (count + to - 1) / to * to; }
 
 // Pages of it are zeroed by the kernel when first touched: a lane that copies small files touches
 // few of them.
@@ -65,10 +65,11 @@ struct copier::file_copy {
   std::optional<block> next_data();
 
   io_sender read(const file& from, std::span<std::byte> memory, std::uint64_t offset) const {
-    return {&from.context(), transfer(opcode::read, from, memory, offset, read_flags)};
+    const int flags = &from == &source ? source_flags : target_flags;
+    return {&from.context(), transfer(opcode::read, from, memory, offset, flags)};
   }
   whole_sender write(std::span<std::byte> memory, std::uint64_t offset) const {
-    const request what = transfer(opcode::write, target, memory, offset, write_flags);
+    const request what = transfer(opcode::write, target, memory, offset, target_flags);
     return {&target.context(), what, nullptr};
   }
   request transfer(opcode op, const file& on, std::span<std::byte> memory, std::uint64_t offset,
@@ -87,8 +88,8 @@ struct copier::file_copy {
   file source;
   file target;
   bool direct = false;
-  int read_flags = 0;
-  int write_flags = 0;
+  int source_flags = 0;  // RWF_*, of its file system
+  int target_flags = 0;
 
   std::uint64_t size;  // when it was found; it may shrink and grow meanwhile
   bool sparse;
@@ -96,6 +97,7 @@ struct copier::file_copy {
   bool exhausted = false;
   std::uint64_t end = 0;     // of what has been written, padding aside
   std::uint64_t length = 0;  // of the whole copy
+  bool seen_end = false;     // a read ended before its block
   bool padded = false;       // O_DIRECT wrote more than the file has
   unsigned lanes = 0;        // working on it
   bool failed = false;
@@ -103,7 +105,11 @@ struct copier::file_copy {
 
 std::optional<copier::block> copier::file_copy::next_block() {
   if (exhausted || failed) return std::nullopt;
-  if (sparse) return next_data();
+  if (sparse) {
+    const auto data = next_data();
+    if (data || exhausted) return data;
+    sparse = false;  // nobody can say where the holes are
+  }
   // A whole block even where less is left: a read that ends within it has seen the end.
   const block next{next_offset, block_size, next_offset + block_size >= size};
   next_offset += block_size;
@@ -111,19 +117,22 @@ std::optional<copier::block> copier::file_copy::next_block() {
   return next;
 }
 
+// Nothing: only a hole is left, and then it is exhausted; or the file system cannot tell.
 std::optional<copier::block> copier::file_copy::next_data() {
   const int fd = source.native_handle();
   const off_t data = ::lseek(fd, static_cast<off_t>(next_offset), SEEK_DATA);
-  const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
-  if (hole < 0) {
-    exhausted = true;  // ENXIO: only a hole is left
+  if (data < 0) {
+    exhausted = errno == ENXIO;
     return std::nullopt;
   }
-  const auto left = static_cast<std::size_t>(hole - data);
-  const std::size_t count =
-      std::min(block_size, direct ? rounded_up(left, direct_alignment) : left);
-  next_offset = static_cast<std::uint64_t>(data) + count;
-  return block{static_cast<std::uint64_t>(data), count, false};
+  const off_t hole = ::lseek(fd, data, SEEK_HOLE);
+  if (hole < 0) return std::nullopt;
+  // Whole blocks of the larger kind, whatever those of the source: the destination may have others.
+  const auto begin = static_cast<std::uint64_t>(data) / direct_alignment * direct_alignment;
+  const auto until = rounded_up(static_cast<std::uint64_t>(hole), direct_alignment);
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(block_size, until - begin));
+  next_offset = begin + count;
+  return block{begin, count, false};
 }
 
 copier::copier(io_context& context, const copy_options& options, copy_plan& plan, progress& shown,
@@ -161,6 +170,7 @@ task<> copier::lane() {
   }
   while (!interrupted_) {
     if (const auto copy = large_with_room()) {
+      ++copy->lanes;
       co_await copy_blocks(copy, memory);
       continue;
     }
@@ -189,6 +199,7 @@ task<> copier::carry_out(const copy_job& job, buffer& memory) {
   auto copy = std::make_shared<file_copy>(job);
   const bool opened = co_await open_both(*copy);
   if (!opened) co_return;
+  ++copy->lanes;  // before others may come, be done and leave
   if (copy->large()) {
     large_.push_back(copy);
     start_lanes();
@@ -200,12 +211,16 @@ void copier::copy_symlink(const copy_job& job) {
   std::error_code error;
   const auto target = std::filesystem::read_symlink(job.source, error);
   if (error) return failed_.add("read link", job.source, error);
-  std::filesystem::create_symlink(target, job.destination, error);
+  const std::string partial = next_partial(job.destination);
+  std::filesystem::create_symlink(target, partial, error);
   if (error) return failed_.add("make link", job.destination, error);
   const std::array<timespec, 2> times{job.status.st_atim, job.status.st_mtim};
   // A link's times are a nicety: some file systems have none.
-  static_cast<void>(
-      ::utimensat(AT_FDCWD, job.destination.c_str(), times.data(), AT_SYMLINK_NOFOLLOW));
+  static_cast<void>(::utimensat(AT_FDCWD, partial.c_str(), times.data(), AT_SYMLINK_NOFOLLOW));
+  if (const int refused = rename_to(job, partial); refused != 0) {
+    failed_.add("make link", job.destination, {refused, std::system_category()});
+    return remove_partial(partial);
+  }
   ++files_copied_;
   progress_.add_file();
 }
@@ -228,8 +243,8 @@ task<bool> copier::open_both(file_copy& copy) {
     if (opened) opened = co_await open_partial(copy);
   }
   if (opened && options_.drop_cache && !copy.direct) {
-    if (accepts_dontcache(copy.source.native_handle())) copy.read_flags = rwf_dontcache;
-    if (accepts_dontcache(copy.target.native_handle())) copy.write_flags = rwf_dontcache;
+    if (accepts_dontcache(copy.source.native_handle())) copy.source_flags = rwf_dontcache;
+    if (accepts_dontcache(copy.target.native_handle())) copy.target_flags = rwf_dontcache;
   }
   co_return opened;
 }
@@ -255,11 +270,8 @@ task<bool> copier::open_partial(file_copy& copy) {
                              .exclusive = true,
                              .direct = copy.direct,
                              .mode = copy.job.status.st_mode & 0777};
-  const auto slash = copy.job.destination.find_last_of('/');
-  const std::string directory =
-      slash == std::string::npos ? "" : copy.job.destination.substr(0, slash + 1);
   for (;;) {
-    copy.partial = directory + partial_prefix_ + std::to_string(++partial_names_) + ".part";
+    copy.partial = next_partial(copy.job.destination);
     auto opened = co_await open(context_, copy.partial, options);
     if (opened) {
       copy.target = std::move(*opened);
@@ -274,6 +286,13 @@ task<bool> copier::open_partial(file_copy& copy) {
     }
     co_return false;
   }
+}
+
+// A name beside `destination` that nothing else has, but for what a killed run may have left.
+std::string copier::next_partial(const std::string& destination) {
+  const auto slash = destination.find_last_of('/');
+  const std::string directory = slash == std::string::npos ? "" : destination.substr(0, slash + 1);
+  return directory + partial_prefix_ + std::to_string(++partial_names_) + ".part";
 }
 
 // In a directory that this run made, the rename finds out by itself.
@@ -309,8 +328,8 @@ bool copier::destination_acceptable(file_copy& copy) {
 
 // --- blocks --------------------------------------------------------------------------------------
 
+// By a lane that counts among the file's; the last to leave finishes it.
 task<> copier::copy_blocks(shared_copy copy, buffer& memory) {
-  ++copy->lanes;
   while (!interrupted_) {
     const auto next = copy->next_block();
     if (!next) break;
@@ -325,6 +344,7 @@ task<> copier::copy_block(file_copy& copy, const block& what, buffer& memory) {
   for (;;) {
     const auto count = co_await read_range(copy, copy.source, memory.first(at.length), at.offset);
     if (!count) fail(copy, "read", copy.job.source, count.error());
+    if (count && *count < at.length) copy.seen_end = true;
     if (!count || *count == 0) co_return;
     const bool written = co_await write_block(copy, at.offset, *count, memory);
     if (!written) co_return;
@@ -356,7 +376,7 @@ task<bool> copier::write_block(file_copy& copy, std::uint64_t offset, std::size_
                                buffer& memory) {
   std::size_t length = count;
   if (copy.direct && count % direct_alignment != 0) {
-    length = rounded_up(count, direct_alignment);
+    length = static_cast<std::size_t>(rounded_up(count, direct_alignment));
     std::memset(memory.data() + count, 0, length - count);
     copy.padded = true;
   }
@@ -388,8 +408,8 @@ task<> copier::finish(file_copy& copy, buffer& memory) {
   if (good) {
     ++files_copied_;
     progress_.add_file();
-  } else if (::unlink(copy.partial.c_str()) != 0) {
-    failed_.add("remove the partial copy", copy.partial, last_error());
+  } else {
+    remove_partial(copy.partial);
   }
 }
 
@@ -397,8 +417,9 @@ task<> copier::finish(file_copy& copy, buffer& memory) {
 task<bool> copier::complete(file_copy& copy) {
   copy.length = copy.end;
   if (copy.sparse) {
+    // Behind the last data may be a hole; a file that ended within its data has none.
     const auto status = co_await copy.source.stat();
-    copy.length = std::max(copy.end, status ? status->size : copy.size);
+    if (!copy.seen_end) copy.length = std::max(copy.end, status ? status->size : copy.size);
   } else if (copy.end < copy.size) {
     failed_.warn(in_quotes(copy.job.source) + " shrank while it was copied, to " +
                  std::to_string(copy.end) + " bytes");
@@ -431,21 +452,32 @@ task<bool> copier::drop_from_cache(file_copy& copy) {
   }
   // Advice: a file system that has none for us costs cache, not data.
   ::posix_fadvise(copy.target.native_handle(), 0, 0, POSIX_FADV_DONTNEED);
-  if (copy.read_flags == 0) {
+  if (copy.source_flags == 0) {
     ::posix_fadvise(copy.source.native_handle(), 0, 0, POSIX_FADV_DONTNEED);
   }
   co_return true;
 }
 
 bool copier::put_in_place(file_copy& copy) {
-  const char* from = copy.partial.c_str();
-  const char* to = copy.job.destination.c_str();
-  const unsigned flags = copy.job.destination_is_new ? RENAME_NOREPLACE : 0;
-  int refused = ::renameat2(AT_FDCWD, from, AT_FDCWD, to, flags) == 0 ? 0 : errno;
-  if (refused == EINVAL && flags != 0) refused = ::rename(from, to) == 0 ? 0 : errno;
+  const int refused = rename_to(copy.job, copy.partial);
   if (refused == 0) return true;
   fail(copy, "write", copy.job.destination, {refused, std::system_category()});
   return false;
+}
+
+// 0, or an errno. In a directory that this run has made nothing can be there to be replaced.
+int copier::rename_to(const copy_job& job, const std::string& partial) {
+  const char* from = partial.c_str();
+  const char* to = job.destination.c_str();
+  const unsigned flags = job.destination_is_new ? RENAME_NOREPLACE : 0;
+  if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, flags) == 0) return 0;
+  // Some file systems do not know the flag.
+  if (errno == EINVAL && flags != 0 && ::rename(from, to) == 0) return 0;
+  return errno;
+}
+
+void copier::remove_partial(const std::string& path) {
+  if (::unlink(path.c_str()) != 0) failed_.add("remove the partial copy", path, last_error());
 }
 
 // Both are read back and their checksums compared, block by block, before the copy gets its name.

@@ -70,6 +70,9 @@ class copier {
   task<bool> complete(file_copy& copy);
   task<bool> drop_from_cache(file_copy& copy);
   bool put_in_place(file_copy& copy);
+  static int rename_to(const copy_job& job, const std::string& partial);
+  void remove_partial(const std::string& path);
+  std::string next_partial(const std::string& destination);
   task<> verify(file_copy& copy, buffer& memory);
   void fail(file_copy& copy, const char* verb, const std::string& path, std::error_code error);
 

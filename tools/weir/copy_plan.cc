@@ -105,11 +105,6 @@ std::optional<copy_job> copy_plan::next() {
 std::optional<copy_job> copy_plan::next_source() {
   const std::string& source = sources_[next_source_++];
   std::string destination = destination_of(source);
-  if (!taken_.insert(destination).second) {
-    failed_.add("will not overwrite " + in_quotes(destination) + ", just made, with " +
-                in_quotes(source));
-    return std::nullopt;
-  }
   if (recursive_ && is_directory(source) && lies_within(destination, source)) {
     failed_.add("will not copy directory " + in_quotes(source) + " into itself, " +
                 in_quotes(destination));
@@ -134,6 +129,12 @@ std::optional<copy_job> copy_plan::consider(const std::string& source, std::stri
   }
   if (!S_ISREG(mode) && !S_ISLNK(mode)) {
     failed_.add(in_quotes(source) + " is not copied: it is a device, a pipe or a socket");
+    return std::nullopt;
+  }
+  // Only with several sources can two files have one destination.
+  if (sources_.size() > 1 && !taken_.insert(destination).second) {
+    failed_.add("will not overwrite " + in_quotes(destination) + ", just made, with " +
+                in_quotes(source));
     return std::nullopt;
   }
   job.what = S_ISLNK(mode) ? copy_job::kind::symlink : copy_job::kind::file;

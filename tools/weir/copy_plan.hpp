@@ -76,7 +76,7 @@ class copy_plan {
   bool sensible_;  // after what it is found out from
 
   std::size_t next_source_ = 0;
-  std::set<std::string> taken_;  // destinations of the sources named so far
+  std::set<std::string> taken_;  // destinations of files so far
   std::vector<walk> walks_;
   std::vector<made_directory> made_;
   std::size_t files_ = 0;

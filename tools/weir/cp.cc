@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -19,6 +20,8 @@
 
 namespace weir::tools {
 namespace {
+
+constexpr unsigned max_lanes = 1024;
 
 struct cp_arguments {
   std::vector<std::string> paths;  // sources, then the destination
@@ -45,9 +48,11 @@ void listen_for_interrupts() {
   action.sa_handler = on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   ::sigemptyset(&action.sa_mask);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-  ::sigaction(SIGHUP, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before{};
+    ::sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) ::sigaction(signal, &action, nullptr);  // as nohup(1) asks
+  }
 }
 
 // As whoever started this expects of a program that was interrupted: it ends by that signal.
@@ -55,6 +60,15 @@ int end_by_signal() {
   ::signal(interrupting_signal, SIG_DFL);
   ::raise(interrupting_signal);
   return 1;
+}
+
+// Each lane has two files open; some descriptors are the driver's and the standard streams'.
+unsigned lanes_for_descriptors() {
+  constexpr rlim_t others = 32;
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return 1;
+  const rlim_t left = std::max(descriptors.rlim_cur, others + 2) - others;
+  return static_cast<unsigned>(std::min<rlim_t>(left / 2, max_lanes));
 }
 
 // Many files at once hide the waits of each. A few blocks of one file keep a disk busy when it is
@@ -67,6 +81,7 @@ copy_options limits_of(const cp_arguments& arguments) {
   } else if (limited.direct) {
     limited.lanes_on_one_file = 3;
   }
+  limited.lanes = std::min(limited.lanes, lanes_for_descriptors());
   return limited;
 }
 
@@ -88,12 +103,10 @@ std::unique_ptr<driver> opened_driver(const cp_arguments& arguments, unsigned la
   std::vector<driver_report> tried;
   auto opened = open_driver(options, tried);
   if (opened) return std::move(*opened);
-  if (tried.empty()) {
-    failed.add("there is no driver '" + arguments.driver + "'; weir doctor lists them");
-  }
   for (const driver_report& each : tried) {
-    failed.add("driver " + std::string(each.name) + " is not available: " + each.reason + "; " +
-               each.advice);
+    const std::string which =
+        each.name.empty() ? "" : "driver " + std::string(each.name) + " is not available: ";
+    failed.add(which + each.reason + "; " + each.advice);
   }
   return nullptr;
 }
@@ -147,7 +160,7 @@ void add_cp(CLI::App& app, action& chosen) {
   cp->add_option("--queue-depth", arguments->queue_depth,
                  "Blocks in flight at most; 32 by default, of one file under --direct 3")
       ->type_name("N")
-      ->check(CLI::Range(1U, 1024U));
+      ->check(CLI::Range(1U, max_lanes));
   cp->add_option("--threads", arguments->threads,
                  "Threads, of the kernel or of weir, for what cannot be done asynchronously")
       ->type_name("N")

@@ -130,7 +130,9 @@ std::string why_none(const std::error_code& error, const std::vector<driver_repo
                      const std::string& asked) {
   const std::string request = asked.empty() ? "" : "WEIR_DRIVER asks for '" + asked + "': ";
   if (tried.empty()) return request + error.message();
-  return request + std::string(tried.back().name) + ": " + tried.back().reason;
+  const driver_report& last = tried.back();
+  if (last.name.empty()) return request + last.reason + "; " + last.advice;
+  return request + std::string(last.name) + ": " + last.reason;
 }
 
 // What open_driver does in this environment, and why.
