@@ -27,6 +27,10 @@ void* counted(std::size_t size, std::size_t alignment) {
 
 }  // namespace
 
+// What these free they have allocated, which the compiler cannot see once it has inlined one of
+// them.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 void* operator new(std::size_t size) { return counted(size, 1); }
 void* operator new[](std::size_t size) { return counted(size, 1); }
 void* operator new(std::size_t size, std::align_val_t alignment) {

@@ -92,7 +92,9 @@ void write_file(const fs::path& path, std::string_view contents) {
 
 std::string read_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream contents;
+  contents << file.rdbuf();
+  return contents.str();
 }
 
 // Not sparse, but quickly made: the blocks are there, and few have been written to.
@@ -142,8 +144,8 @@ unsigned mode_of(const fs::path& path) { return status_of(path).st_mode & 07777;
 AssertionResult has_the_data_of(const std::string& a, const std::string& b) {
   const descriptor one = open_file(a, O_RDONLY);
   const descriptor other = open_file(b, O_RDONLY);
-  std::vector<char> left(mib);
-  std::vector<char> right(mib);
+  static std::vector<char> left(mib);  // once: some tests compare ten thousand files
+  static std::vector<char> right(mib);
   off_t hole = 0;
   for (;;) {
     const off_t data = ::lseek(one.get(), hole, SEEK_DATA);
@@ -856,9 +858,11 @@ TEST_P(cp_with, survives_files_that_shrink_and_grow_meanwhile) {
     }
     const std::string copy = read_file(at("copy"));
     ASSERT_LE(copy.size(), source.longest().size());
-    for (std::size_t at = 0; at < copy.size(); ++at) {
-      ASSERT_TRUE(copy[at] == source.longest()[at] || copy[at] == 0) << option << " at " << at;
+    std::size_t right = 0;
+    while (right < copy.size() && (copy[right] == source.longest()[right] || copy[right] == 0)) {
+      ++right;
     }
+    ASSERT_EQ(right, copy.size()) << option << ": what is there was never in the source";
   }
 }
 
@@ -1006,7 +1010,7 @@ TEST_P(cp_with, drops_and_verifies_between_different_file_systems) {
   const mounted memory(at("memory"), "tmpfs", nullptr);
   if (!memory) GTEST_SKIP() << memory.reason();
   make("source", bytes(2 * mib + 100));
-  ASSERT_TRUE(forget(at("source")));
+  if (!forget(at("source"))) GTEST_SKIP() << "files stay in memory here";
   EXPECT_TRUE(succeeded(run({"--drop-cache", "--verify", "source", "memory/there"})));
   EXPECT_TRUE(same_contents(at("source"), at("memory/there")));
   EXPECT_TRUE(succeeded(run({"--drop-cache", "--verify", "memory/there", "back"})));
