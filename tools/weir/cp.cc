@@ -111,6 +111,14 @@ std::unique_ptr<driver> opened_driver(const cp_arguments& arguments, unsigned la
   return nullptr;
 }
 
+// CLI11 would write the two kinds of path as "PATH(2x)".
+class cp_help : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App* /*app*/, std::string /*name*/) const override {
+    return "Usage: weir cp [OPTIONS] SOURCE... DEST\n";
+  }
+};
+
 int copy(const cp_arguments& arguments) {
   progress shown;
   failures failed([&shown] { shown.clear(); });
@@ -143,7 +151,9 @@ int copy(const cp_arguments& arguments) {
 void add_cp(CLI::App& app, action& chosen) {
   CLI::App* cp = app.add_subcommand("cp", "Copy files, many files and many blocks at a time");
   auto arguments = std::make_shared<cp_arguments>();
-  cp->add_option("PATH", arguments->paths, "SOURCE... DEST: files to copy, and where to")
+  cp->formatter(std::make_shared<cp_help>());
+  cp->add_option("PATH", arguments->paths, "What to copy, and where to")
+      ->option_text("SOURCE... DEST")
       ->required()
       ->expected(2, 1 << 20);
   cp->add_flag("-r,--recursive", arguments->recursive,
