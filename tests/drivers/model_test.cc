@@ -17,7 +17,8 @@
 namespace weir::testing {
 namespace {
 
-constexpr std::size_t slot = 8192;  // aligned for O_DIRECT
+constexpr std::size_t page = 4096;  // what O_DIRECT is content with everywhere
+constexpr std::size_t slot = 2 * page;
 constexpr std::size_t slots = 48;
 constexpr std::size_t files = 3;  // the last is opened O_DIRECT, where that is possible
 constexpr int steps = 500;
@@ -67,6 +68,12 @@ class historian {
     if (below(8) == 0) what.length = below(3 * slot);
     if (below(16) == 0) what.offset += below(5'000);
     if (below(64) == 0) what.offset = UINT64_MAX - below(10'000);
+    // A misaligned write past the page cache is refused with EINVAL, and yet the kernel may have
+    // written the part that was aligned: that depends on how the file lies on the disk.
+    if (file == files - 1 && (what.op == opcode::write || what.op == opcode::writev)) {
+      what.offset -= what.offset % page;
+      what.length -= what.length % page;
+    }
     remember(what);
     return what;
   }
@@ -160,7 +167,7 @@ class world {
                  .offset = what.offset,
                  .length = what.length};
     if (what.op == opcode::readv || what.op == opcode::writev) {
-      const std::size_t half = what.length / 2 / 512 * 512;
+      const std::size_t half = what.length / 2 / page * page;
       in.vector = {{{in.memory.data(), half}, {in.memory.data() + half, what.length - half}}};
       made.address = in.vector.data();
       made.length = 2;
