@@ -355,7 +355,8 @@ TEST_F(doctor, reads_a_file_of_a_read_only_file_system) {
 }
 
 TEST_F(doctor, survives_a_limit_on_the_size_of_files) {
-  if (weir::testing::thread_sanitizer) GTEST_SKIP() << "the sanitizer's runtime writes a file before main";
+  if (weir::testing::thread_sanitizer)
+    GTEST_SKIP() << "the sanitizer's runtime writes a file before main";
   const outcome ended = run({"doctor", "--json", directory_.string()}, {.before_exec = [] {
                               const rlimit none{.rlim_cur = 0, .rlim_max = 0};
                               // Standard output is a file, too.
