@@ -103,7 +103,7 @@ class historian {
   // The least that the file is long afterwards; what might fail does not count.
   void remember(const planned& what) {
     std::uint64_t& size = sizes_[what.file];
-    const bool aligned = what.offset % slot == 0 && what.length % slot == 0;
+    const bool aligned = what.offset % slot == 0 && what.length % slot == 0 && what.length != 0;
     if (what.offset > slots * slot * 2) return;
     if (what.op == opcode::ftruncate) size = std::min(size, what.offset);
     if ((what.op == opcode::write || what.op == opcode::writev) && aligned) {
