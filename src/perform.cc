@@ -2,8 +2,13 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,6 +103,112 @@ std::int32_t status(const request& what) noexcept {
       [&] { return ::statx(what.fd, path, static_cast<int>(what.flags), what.mode, into); });
 }
 
+const char* first_path(const request& what) noexcept {
+  return static_cast<const char*>(what.address);
+}
+const char* second_path(const request& what) noexcept {
+  return reinterpret_cast<const char*>(what.offset);
+}
+int second_fd(const request& what) noexcept { return static_cast<int>(what.mode); }
+
+std::int32_t open_file_how(const request& what) noexcept {
+  return answer_of(
+      [&] { return ::syscall(SYS_openat2, what.fd, what.address, what.offset, what.length); });
+}
+
+std::int32_t rename_file(const request& what) noexcept {
+  return answer_of([&] {
+    return ::renameat2(what.fd, first_path(what), second_fd(what), second_path(what), what.flags);
+  });
+}
+
+std::int32_t link_file(const request& what) noexcept {
+  return answer_of([&] {
+    return ::linkat(what.fd, first_path(what), second_fd(what), second_path(what),
+                    static_cast<int>(what.flags));
+  });
+}
+
+std::int32_t link_symbolically(const request& what) noexcept {
+  return answer_of(
+      [&] { return ::symlinkat(first_path(what), second_fd(what), second_path(what)); });
+}
+
+// posix_fadvise(3) returns its error.
+std::int32_t advise_file(const request& what) noexcept {
+  return -::posix_fadvise(what.fd, static_cast<off_t>(what.offset), static_cast<off_t>(what.length),
+                          static_cast<int>(what.flags));
+}
+
+std::int32_t write_back_range(const request& what) noexcept {
+  return answer_of([&] {
+    return ::sync_file_range(what.fd, static_cast<off_t>(what.offset),
+                             static_cast<off_t>(what.length), what.flags);
+  });
+}
+
+/// The two offsets of `two_files`, as system calls want them: null for none.
+struct offsets {
+  explicit offsets(const request& what) noexcept
+      : in(static_cast<off64_t>(what.offset)),
+        out(static_cast<off64_t>(reinterpret_cast<std::uintptr_t>(what.address))) {}
+  off64_t* in_or_null() noexcept { return in == -1 ? nullptr : &in; }
+  off64_t* out_or_null() noexcept { return out == -1 ? nullptr : &out; }
+  off64_t in;
+  off64_t out;
+};
+
+std::int32_t splice_files(const request& what) noexcept {
+  return answer_of([&] {
+    offsets at(what);
+    return ::splice(what.fd, at.in_or_null(), second_fd(what), at.out_or_null(),
+                    std::min(what.length, transfer_max), what.flags);
+  });
+}
+
+std::int32_t copy_range(const request& what) noexcept {
+  return answer_of([&] {
+    offsets at(what);
+    return ::copy_file_range(what.fd, at.in_or_null(), second_fd(what), at.out_or_null(),
+                             std::min(what.length, transfer_max), what.flags);
+  });
+}
+
+std::int32_t list_directory(const request& what) noexcept {
+  return answer_of([&] {
+    return ::syscall(SYS_getdents64, what.fd, what.address,
+                     static_cast<unsigned>(std::min(what.length, transfer_max)));
+  });
+}
+
+std::int32_t get_attribute(const request& what) noexcept {
+  return answer_of(
+      [&] { return ::fgetxattr(what.fd, second_path(what), what.address, what.length); });
+}
+
+std::int32_t set_attribute(const request& what) noexcept {
+  return answer_of([&] {
+    return ::fsetxattr(what.fd, second_path(what), what.address, what.length,
+                       static_cast<int>(what.flags));
+  });
+}
+
+// poll(2) says by POLLNVAL what an errno says elsewhere.
+std::int32_t wait_until_ready(const request& what) noexcept {
+  pollfd waiting{.fd = what.fd, .events = static_cast<short>(what.flags), .revents = 0};
+  const auto count = answer_of([&] { return ::poll(&waiting, 1, -1); });
+  if (count < 0) return count;
+  return (waiting.revents & POLLNVAL) != 0 ? -EBADF : waiting.revents;
+}
+
+std::int32_t sleep_until(const request& what) noexcept {
+  const timespec until{.tv_sec = static_cast<time_t>(what.offset / 1'000'000'000),
+                       .tv_nsec = static_cast<long>(what.offset % 1'000'000'000)};
+  int error = EINTR;
+  while (error == EINTR) error = ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+  return -error;
+}
+
 std::int32_t allocate(const request& what) noexcept {
   return answer_of([&] {
     return ::fallocate(what.fd, static_cast<int>(what.mode), static_cast<off_t>(what.offset),
@@ -118,6 +229,8 @@ bool out_of_range(const request& what) noexcept {
     case opcode::ftruncate:
       return what.offset > most;
     case opcode::fallocate:
+    case opcode::fadvise:
+    case opcode::sync_file_range:
       return what.offset > most || what.length > most;
     default:
       return false;
@@ -151,6 +264,43 @@ std::int32_t perform(const request& what) noexcept {
       return answer_of([&] { return ::ftruncate(what.fd, static_cast<off_t>(what.offset)); });
     case opcode::fallocate:
       return allocate(what);
+    case opcode::openat2:
+      return open_file_how(what);
+    case opcode::renameat:
+      return rename_file(what);
+    case opcode::unlinkat:
+      return answer_of(
+          [&] { return ::unlinkat(what.fd, first_path(what), static_cast<int>(what.flags)); });
+    case opcode::mkdirat:
+      return answer_of([&] { return ::mkdirat(what.fd, first_path(what), what.mode); });
+    case opcode::linkat:
+      return link_file(what);
+    case opcode::symlinkat:
+      return link_symbolically(what);
+    case opcode::fadvise:
+      return advise_file(what);
+    case opcode::madvise:
+      return answer_of(
+          [&] { return ::madvise(what.address, what.length, static_cast<int>(what.flags)); });
+    case opcode::sync_file_range:
+      return write_back_range(what);
+    case opcode::splice:
+      return splice_files(what);
+    case opcode::copy_file_range:
+      return copy_range(what);
+    case opcode::getdents:
+      return list_directory(what);
+    case opcode::fgetxattr:
+      return get_attribute(what);
+    case opcode::fsetxattr:
+      return set_attribute(what);
+    case opcode::poll:
+      return wait_until_ready(what);
+    case opcode::timeout:
+      return sleep_until(what);
+    case opcode::register_memory:
+    case opcode::forget_memory:
+      return 0;  // only a hint
     case opcode::cancel:
       return -ENOENT;
   }

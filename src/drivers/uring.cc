@@ -32,12 +32,19 @@ constexpr std::uint64_t wake_tag = 1;
 constexpr std::uint8_t asked_again = 0x80;
 
 /// What the kernel must have to carry an operation of this opcode out natively.
-constexpr std::array<std::uint8_t, opcode_count> native_opcode = {
-    IORING_OP_NOP,          IORING_OP_READ,  IORING_OP_WRITE,     IORING_OP_READV,
-    IORING_OP_WRITEV,       IORING_OP_FSYNC, IORING_OP_FSYNC,     IORING_OP_OPENAT,
-    IORING_OP_CLOSE,        IORING_OP_STATX, ioring_op_ftruncate, IORING_OP_FALLOCATE,
-    IORING_OP_ASYNC_CANCEL,
-};
+constexpr auto native_opcode = [] {
+  std::array<std::uint8_t, opcode_count> table{};
+  table.fill(UINT8_MAX);  // carried out by threads
+  constexpr std::array first = {
+      IORING_OP_NOP,   IORING_OP_READ,  IORING_OP_WRITE,  IORING_OP_READV, IORING_OP_WRITEV,
+      IORING_OP_FSYNC, IORING_OP_FSYNC, IORING_OP_OPENAT, IORING_OP_CLOSE, IORING_OP_STATX,
+  };
+  std::ranges::copy(first, table.begin());
+  table[static_cast<unsigned>(opcode::ftruncate)] = ioring_op_ftruncate;
+  table[static_cast<unsigned>(opcode::fallocate)] = IORING_OP_FALLOCATE;
+  table[static_cast<unsigned>(opcode::cancel)] = IORING_OP_ASYNC_CANCEL;
+  return table;
+}();
 
 /// Set-up flags, from what the newest kernels like best down to what 5.10 takes. The ring starts
 /// disabled on every rung: it is enabled by the thread that drives it, which with SINGLE_ISSUER
@@ -104,6 +111,8 @@ void prepare(io_uring_sqe* sqe, const request& what) noexcept {
       return io_uring_prep_cancel(
           sqe, what.address,
           what.address == nullptr ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL : 0);
+    default:
+      return;
   }
 }
 
