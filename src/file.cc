@@ -1,15 +1,18 @@
 #include "weir/file.hpp"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <new>
 
 #include "file_state.hpp"
+#include "kernel_abi.hpp"
 
 namespace weir {
 namespace detail {
@@ -36,23 +39,99 @@ bool acceptable(const std::string& path, const open_options& options) noexcept {
 
 }  // namespace
 
+// --- policy
+// ---------------------------------------------------------------------------------------
+
+bool policy_operation::drops_cache() const noexcept { return (asked_.flags & rwf_dontcache) != 0; }
+
+void policy_operation::prepare_transfer() noexcept {
+  asked_ = args;
+  step_ = step::transfer;
+  const file_state* file = state_of_file();
+  if (drops_cache() && file->drops_by_hand.load(std::memory_order_relaxed)) {
+    args.flags &= ~rwf_dontcache;
+  }
+}
+
+void policy_operation::begin(continuation next) noexcept {
+  prepare_transfer();
+  awaited_operation::begin(next);
+}
+
+void policy_operation::go_on() noexcept {
+  prepare_transfer();
+  repeat();
+}
+
+bool policy_operation::settle() noexcept {
+  if (!drops_cache()) return true;
+  switch (step_) {
+    case step::transfer:
+      return settle_transfer();
+    case step::write_back:
+      // The kernel tells this to one caller only: here, or at the next sync.
+      if (answer() < 0) return settled_with(answer());
+      step_on(step::drop);
+      return false;
+    case step::drop:
+      return settled_with(moved_);  // pages that stay cached are no failure of the transfer
+  }
+  return true;
+}
+
+bool policy_operation::settle_transfer() noexcept {
+  const bool natively = (args.flags & rwf_dontcache) != 0;
+  if (natively && answer() == -EOPNOTSUPP) {
+    args.flags &= ~rwf_dontcache;
+    repeat();
+    return false;
+  }
+  if (!natively && answer() >= 0) {
+    state_of_file()->drops_by_hand.store(true, std::memory_order_relaxed);
+  }
+  if (natively || answer() <= 0) return settled_with(answer());
+  moved_ = answer();
+  const bool reading = asked_.op == opcode::read || asked_.op == opcode::readv;
+  step_on(reading ? step::drop : step::write_back);
+  return false;
+}
+
+void policy_operation::step_on(step next) noexcept {
+  step_ = next;
+  args.op = next == step::drop ? opcode::fadvise : opcode::sync_file_range;
+  args.flags = next == step::drop ? POSIX_FADV_DONTNEED
+                                  : SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                        SYNC_FILE_RANGE_WAIT_AFTER;
+  args.address = nullptr;
+  // Where an append went nobody knows; all of the file then.
+  const bool anywhere =
+      state_of_file()->appends && asked_.op != opcode::read && asked_.op != opcode::readv;
+  args.offset = anywhere ? 0 : asked_.offset;
+  args.length = anywhere ? 0 : static_cast<std::uint32_t>(moved_);
+  repeat();
+}
+
+bool policy_operation::settled_with(std::int32_t answer) noexcept {
+  args = asked_;
+  set_answer(answer);
+  return true;
+}
+
+void policy_state::stepped(operation& op) noexcept {
+  auto& self = static_cast<policy_state&>(op);
+  if (self.settle()) self.end();
+}
+
 // --- whole transfers -----------------------------------------------------------------------------
 
-void whole_awaiter::step(operation& op) noexcept {
-  auto& self = static_cast<whole_awaiter&>(op);
-  if (self.advance()) {
-    // Counted as started before it counts as finished: a close that waits goes on waiting.
-    file_state* file = self.state_of_file();
-    self.start_again();
-    finish(file);
-    return;
-  }
-  finish(self.state_of_file());
-  self.resume_waiter();
+void whole_state::stepped(operation& op) noexcept {
+  auto& self = static_cast<whole_state&>(op);
+  if (!self.settle()) return;
+  self.advance() ? self.go_on() : self.end();
 }
 
 // Accounts for what was moved; false when there is no more to do.
-bool whole_awaiter::advance() noexcept {
+bool whole_state::advance() noexcept {
   const bool reading = args.op == opcode::read;
   const std::uint64_t moved = args.offset - first_offset_;
   if (answer() < 0) {
@@ -70,25 +149,60 @@ bool whole_awaiter::advance() noexcept {
   args.address = static_cast<std::byte*>(args.address) + count;
   args.offset += count;
   args.length -= count;
-  return args.length != 0;
+  if (args.length != 0 && stopped()) error_ = errno_code(ECANCELED);
+  return args.length != 0 && !error_;
 }
 
-transfer_result whole_awaiter::await_resume() const noexcept {
+bool whole_state::refuse(std::int32_t why) noexcept {
+  error_ = errno_code(-why);
+  return true;
+}
+
+void whole_state::cancellation_means(std::int32_t why) noexcept {
+  if (error_ == errno_code(ECANCELED)) error_ = errno_code(-why);
+}
+
+transfer_result whole_state::take() const noexcept {
   const auto moved = static_cast<std::size_t>(args.offset - first_offset_);
   if (error_) return {std::unexpected(error_), moved};
-  if (await_ready()) return {std::unexpected(errno_code(-answer())), 0};  // a closed file
+  if (ready()) return {std::unexpected(errno_code(-answer())), 0};  // a closed file
   return {moved, moved};
+}
+
+// --- syncing -------------------------------------------------------------------------------------
+
+sync_state::sync_state(io_context* context, const request& what, file_state* file) noexcept
+    : awaited_operation(context, what, file, &synced), answered_(context == nullptr) {
+  if (answered_) return;
+  const std::int32_t failed = file->failed_sync.load(std::memory_order_relaxed);
+  if (failed == 0) return;
+  set_answer(failed);
+  answered_ = true;
+}
+
+void sync_state::synced(operation& op) noexcept {
+  auto& self = static_cast<sync_state&>(op);
+  const std::int32_t answer = self.answer();
+  std::atomic<std::int32_t>& failed = self.state_of_file()->failed_sync;
+  const std::int32_t before = failed.load(std::memory_order_relaxed);
+  // One that began before another failed may have been told nothing of the loss.
+  if (before != 0) {
+    self.set_answer(before);
+  } else if (answer == -EIO || answer == -ENOSPC || answer == -EDQUOT) {
+    failed.store(answer, std::memory_order_relaxed);
+  }
+  self.end();
 }
 
 // --- status --------------------------------------------------------------------------------------
 
-stat_awaiter::stat_awaiter(io_context* context, const request& what, file_state* file) noexcept
-    : awaiting_operation(context, what, file) {
+stat_state::stat_state(io_context* context, const request& what, file_state* file) noexcept
+    : awaited_operation(context, what, file) {
   static_assert(sizeof(struct statx) <= sizeof(raw_) && alignof(struct statx) <= 8);
   args.offset = reinterpret_cast<std::uintptr_t>(raw_.data());
 }
 
-result<file_status> stat_awaiter::await_resume() const noexcept {
+result<file_status> stat_state::take() const noexcept {
   if (answer() < 0) return std::unexpected(errno_code(-answer()));
   const auto& raw = *reinterpret_cast<const struct statx*>(raw_.data());
   file_status status{
@@ -112,52 +226,137 @@ result<file_status> stat_awaiter::await_resume() const noexcept {
   return status;
 }
 
+// --- capabilities
+// ---------------------------------------------------------------------------------
+
+namespace {
+
+// `struct statx` of Linux 6.11, whose end Debian 12's header does not have yet.
+constexpr std::uint32_t statx_write_atomic = 0x10000;
+constexpr std::size_t atomic_write_min_at = 0xa8;
+constexpr std::size_t atomic_write_max_at = 0xac;
+
+// Beyond the end of any file: read there, flags are checked and no byte is touched.
+constexpr std::uint64_t beyond_any_end = std::uint64_t{1} << 50;
+
+enum question : unsigned { status_asked, drop_cache_asked, nowait_asked, nothing_more };
+
+}  // namespace
+
+capabilities_state::capabilities_state(io_context* context, const request& what,
+                                       file_state* file) noexcept
+    : awaited_operation(context, what, file, &answered) {
+  static_assert(sizeof(struct statx) <= sizeof(raw_) && alignof(struct statx) <= 8);
+  args.mode = statx_write_atomic;
+  args.offset = reinterpret_cast<std::uintptr_t>(raw_.data());
+  found_.sync = support::native;      // Linux 4.7, every file system
+  found_.priority = support::native;  // handed on with the operation, or set around the call
+}
+
+void capabilities_state::answered(operation& op) noexcept {
+  auto& self = static_cast<capabilities_state&>(op);
+  self.ask_next() ? self.repeat() : self.end();
+}
+
+support capabilities_state::heard() const noexcept {
+  if (answer() == -EOPNOTSUPP) return support::refused;
+  return answer() == -EBADF ? support::unknown : support::native;
+}
+
+// False when everything has been asked, or the file cannot be asked anything.
+bool capabilities_state::ask_next() noexcept {
+  if (question_ == status_asked) {
+    if (answer() < 0) return false;
+    std::uint32_t mask = 0;
+    std::memcpy(&mask, raw_.data(), sizeof mask);  // stx_mask comes first
+    std::memcpy(&found_.atomic_write_min, &raw_[atomic_write_min_at], sizeof(std::uint32_t));
+    std::memcpy(&found_.atomic_write_max, &raw_[atomic_write_max_at], sizeof(std::uint32_t));
+    const bool offered = (mask & statx_write_atomic) != 0 && found_.atomic_write_max != 0;
+    if (!offered) found_.atomic_write_min = found_.atomic_write_max = 0;
+    found_.atomic = offered ? support::native : support::refused;
+  } else if (question_ == drop_cache_asked) {
+    found_.drop_cache = heard();
+    // By hand, then; and past the page cache there is nothing to drop.
+    if (found_.drop_cache == support::refused) found_.drop_cache = support::degraded;
+    if (state_of_file()->direct) found_.drop_cache = support::native;
+  } else {
+    found_.nowait = heard();
+  }
+  ++question_;
+  args.op = opcode::read;
+  args.flags = question_ == drop_cache_asked ? rwf_dontcache : RWF_NOWAIT;
+  args.address = &probe_;
+  args.offset = beyond_any_end;
+  args.length = 1;
+  return question_ != nothing_more;
+}
+
+result<file_capabilities> capabilities_state::take() const noexcept {
+  if (question_ == status_asked && answer() < 0) {
+    return std::unexpected(errno_code(-answer()));
+  }
+  return found_;
+}
+
 // --- opening and closing -------------------------------------------------------------------------
 
-open_awaiter::open_awaiter(io_context& context, std::string path,
-                           const open_options& options) noexcept
-    : awaiting_operation(
-          &context,
-          {.op = opcode::openat, .fd = AT_FDCWD, .flags = flags_of(options), .mode = options.mode},
-          nullptr),
+open_state::open_state(io_context& context, std::string path, const open_options& options) noexcept
+    : awaited_operation(&context,
+                        {.op = opcode::openat,
+                         .fd = options.directory,
+                         .flags = flags_of(options),
+                         .mode = options.mode},
+                        nullptr),
       path_(std::move(path)),
+      direct_(options.direct),
+      appends_(options.append),
       refused_(!acceptable(path_, options)) {
   // With O_CREAT only: openat2(2), and so some kernels' io_uring, refuses a mode without it.
   if (!options.create) args.mode = 0;
   args.address = path_.data();
-  if (refused_) set_answer(-EINVAL);
+  if (options.resolve != 0) {
+    static_assert(sizeof(struct open_how) == sizeof(how_));
+    how_ = {args.flags, args.mode, options.resolve};
+    args.op = opcode::openat2;
+    args.offset = reinterpret_cast<std::uintptr_t>(how_.data());
+    args.length = sizeof(how_);
+  }
+  set_answer(refused_ ? -EINVAL : -ECANCELED);  // no descriptor yet
 }
 
-result<file> open_awaiter::await_resume() noexcept {
+open_state::~open_state() {
+  if (answer() >= 0) ::close(answer());
+}
+
+result<file> open_state::take() noexcept {
   if (answer() < 0) return std::unexpected(errno_code(-answer()));
-  const bool direct = (args.flags & O_DIRECT) != 0;
-  auto* opened = new (std::nothrow) file_state{*context(), answer(), direct};
+  const int fd = answer();
+  set_answer(-EBADF);  // taken
+  auto* opened = new (std::nothrow) file_state{*context(), fd, direct_, appends_};
   if (opened == nullptr) {
-    ::close(answer());
+    ::close(fd);
     return std::unexpected(errno_code(ENOMEM));
   }
   return file{opened};
 }
 
-close_awaiter::close_awaiter(file_state* file) noexcept
-    : awaiting_operation(file != nullptr ? file->context : nullptr,
-                         {.op = opcode::close, .fd = file != nullptr ? file->fd : -1}, file,
-                         &closed) {}
+close_state::close_state(file_state* file) noexcept
+    : awaited_operation(file != nullptr ? file->context : nullptr,
+                        {.op = opcode::close, .fd = file != nullptr ? file->fd : -1}, file,
+                        &closed) {}
 
-void close_awaiter::await_suspend(std::coroutine_handle<> waiter) noexcept {
-  set_waiter(waiter);
+void close_state::begin(continuation next) noexcept {
+  continue_with(next);
   state_of_file()->close_when_idle(*this);
 }
 
-void close_awaiter::closed(operation& op) noexcept {
-  auto& self = static_cast<close_awaiter&>(op);
+void close_state::closed(operation& op) noexcept {
+  auto& self = static_cast<close_state&>(op);
   // Cancelled before it began, by a context that shuts down: the descriptor must not leak.
   if (self.answer() == -ECANCELED) self.set_answer(::close(self.args.fd) == 0 ? 0 : -errno);
   delete self.state_of_file();
-  self.resume_waiter();
+  self.end_uncounted();
 }
-
-result<void> close_awaiter::await_resume() const noexcept { return to_result<void>(answer()); }
 
 }  // namespace detail
 
@@ -168,8 +367,9 @@ close_sender::~close_sender() {
 // --- file ----------------------------------------------------------------------------------------
 
 file::file(io_context& context, int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  state_ = new detail::file_state{context, fd, flags >= 0 && (flags & O_DIRECT) != 0};
+  const int answer = ::fcntl(fd, F_GETFL);
+  const int flags = answer < 0 ? 0 : answer;  // its operations will tell what is wrong with it
+  state_ = new detail::file_state{context, fd, (flags & O_DIRECT) != 0, (flags & O_APPEND) != 0};
 }
 
 file::file(file&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
@@ -200,6 +400,19 @@ request file::on_this(request what) const noexcept {
   return what;
 }
 
+request file::on_this(request what, const io_options& options) const noexcept {
+  what = on_this(what);
+  if (options.sync == durability::data) what.flags |= RWF_DSYNC;
+  if (options.sync == durability::full) what.flags |= RWF_SYNC;
+  if (options.nowait) what.flags |= RWF_NOWAIT;
+  if (options.atomic) what.flags |= detail::rwf_atomic;
+  // Past the page cache there is nothing to drop.
+  const bool cached = (what.hints & hint::direct) == 0;
+  if (options.drop_cache && cached) what.flags |= detail::rwf_dontcache;
+  what.priority = options.priority;
+  return what;
+}
+
 namespace {
 
 // Writes, too, carry a plain pointer: the kernel reads through it, and the callers' types say so.
@@ -219,14 +432,27 @@ io_sender file::write_at(std::span<const std::byte> memory, std::uint64_t offset
   return {context_or_null(), on_this(what), state_};
 }
 
-buffer_sender file::read_at(buffer data, std::uint64_t offset) noexcept {
-  const request what = transfer(opcode::read, data.data(), data.size(), offset);
-  return {context_or_null(), on_this(what), state_, std::move(data)};
+policy_sender file::read_at(std::span<std::byte> memory, std::uint64_t offset,
+                            const io_options& options) noexcept {
+  const request what = transfer(opcode::read, memory.data(), memory.size(), offset);
+  return {context_or_null(), on_this(what, options), state_};
 }
 
-buffer_sender file::write_at(buffer data, std::uint64_t offset) noexcept {
+policy_sender file::write_at(std::span<const std::byte> memory, std::uint64_t offset,
+                             const io_options& options) noexcept {
+  const request what = transfer(opcode::write, memory.data(), memory.size(), offset);
+  return {context_or_null(), on_this(what, options), state_};
+}
+
+buffer_sender file::read_at(buffer data, std::uint64_t offset, const io_options& options) noexcept {
+  const request what = transfer(opcode::read, data.data(), data.size(), offset);
+  return {context_or_null(), on_this(what, options), state_, std::move(data)};
+}
+
+buffer_sender file::write_at(buffer data, std::uint64_t offset,
+                             const io_options& options) noexcept {
   const request what = transfer(opcode::write, data.data(), data.size(), offset);
-  return {context_or_null(), on_this(what), state_, std::move(data)};
+  return {context_or_null(), on_this(what, options), state_, std::move(data)};
 }
 
 io_sender file::readv_at(std::span<const iovec> memory, std::uint64_t offset) noexcept {
@@ -239,31 +465,62 @@ io_sender file::writev_at(std::span<const iovec> memory, std::uint64_t offset) n
   return {context_or_null(), on_this(what), state_};
 }
 
-whole_sender file::read_exactly_at(std::span<std::byte> memory, std::uint64_t offset) noexcept {
+policy_sender file::readv_at(std::span<const iovec> memory, std::uint64_t offset,
+                             const io_options& options) noexcept {
+  const request what = transfer(opcode::readv, memory.data(), memory.size(), offset);
+  return {context_or_null(), on_this(what, options), state_};
+}
+
+policy_sender file::writev_at(std::span<const iovec> memory, std::uint64_t offset,
+                              const io_options& options) noexcept {
+  const request what = transfer(opcode::writev, memory.data(), memory.size(), offset);
+  return {context_or_null(), on_this(what, options), state_};
+}
+
+whole_sender file::read_exactly_at(std::span<std::byte> memory, std::uint64_t offset,
+                                   const io_options& options) noexcept {
   const request what = transfer(opcode::read, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what), state_};
+  return {context_or_null(), on_this(what, options), state_};
 }
 
-whole_sender file::write_all_at(std::span<const std::byte> memory, std::uint64_t offset) noexcept {
+whole_sender file::write_all_at(std::span<const std::byte> memory, std::uint64_t offset,
+                                const io_options& options) noexcept {
   const request what = transfer(opcode::write, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what), state_};
+  return {context_or_null(), on_this(what, options), state_};
 }
 
-io_void_sender file::sync() noexcept {
+sync_sender file::sync() noexcept {
   return {context_or_null(), on_this({.op = opcode::fsync}), state_};
 }
 
-io_void_sender file::datasync() noexcept {
+sync_sender file::datasync() noexcept {
   return {context_or_null(), on_this({.op = opcode::fdatasync}), state_};
 }
 
-stat_sender file::stat() noexcept {
-  static char this_file = '\0';  // an empty path, with AT_EMPTY_PATH: the descriptor itself
-  const request what{.op = opcode::statx,
-                     .flags = AT_EMPTY_PATH,
-                     .mode = STATX_BASIC_STATS | STATX_DIOALIGN,
-                     .address = &this_file};
+sync_sender file::sync_range(std::uint64_t offset, std::uint64_t length, unsigned flags) noexcept {
+  const request what{
+      .op = opcode::sync_file_range, .flags = flags, .offset = offset, .length = length};
   return {context_or_null(), on_this(what), state_};
+}
+
+namespace {
+
+request status_of_descriptor() noexcept {
+  static char this_file = '\0';  // an empty path, with AT_EMPTY_PATH: the descriptor itself
+  return {.op = opcode::statx,
+          .flags = AT_EMPTY_PATH,
+          .mode = STATX_BASIC_STATS | STATX_DIOALIGN,
+          .address = &this_file};
+}
+
+}  // namespace
+
+stat_sender file::stat() noexcept {
+  return {context_or_null(), on_this(status_of_descriptor()), state_};
+}
+
+capabilities_sender file::capabilities() noexcept {
+  return {context_or_null(), on_this(status_of_descriptor()), state_};
 }
 
 io_void_sender file::truncate(std::uint64_t size) noexcept {
@@ -271,10 +528,43 @@ io_void_sender file::truncate(std::uint64_t size) noexcept {
 }
 
 io_void_sender file::allocate(std::uint64_t offset, std::uint64_t length) noexcept {
-  const request what{.op = opcode::fallocate, .offset = offset, .length = length};
+  return allocate(offset, length, 0);
+}
+
+io_void_sender file::allocate(std::uint64_t offset, std::uint64_t length, unsigned mode) noexcept {
+  const request what{.op = opcode::fallocate, .mode = mode, .offset = offset, .length = length};
   return {context_or_null(), on_this(what), state_};
 }
 
-close_sender file::close() noexcept { return close_sender{std::exchange(state_, nullptr)}; }
+io_void_sender file::advise(std::uint64_t offset, std::uint64_t length, int advice) noexcept {
+  const request what{.op = opcode::fadvise,
+                     .flags = static_cast<std::uint32_t>(advice),
+                     .offset = offset,
+                     .length = length};
+  return {context_or_null(), on_this(what), state_};
+}
+
+io_sender file::get_attribute(const char* name, std::span<std::byte> value) noexcept {
+  const request what = transfer(opcode::fgetxattr, value.data(), value.size(),
+                                reinterpret_cast<std::uintptr_t>(name));
+  return {context_or_null(), on_this(what), state_};
+}
+
+io_void_sender file::set_attribute(const char* name, std::span<const std::byte> value,
+                                   unsigned flags) noexcept {
+  request what = transfer(opcode::fsetxattr, value.data(), value.size(),
+                          reinterpret_cast<std::uintptr_t>(name));
+  what.flags = flags;
+  return {context_or_null(), on_this(what), state_};
+}
+
+io_void_sender file::cancel() noexcept {
+  return {context_or_null(), cancel_request_for(native_handle()), state_};
+}
+
+close_sender file::close() noexcept {
+  io_context* context = context_or_null();
+  return close_sender{context, std::exchange(state_, nullptr)};
+}
 
 }  // namespace weir

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 #include "weir/sender.hpp"
 
@@ -10,12 +11,17 @@ namespace weir::detail {
 /// Stands behind a `file` for as long as it or an operation on it lives, so that closing can wait
 /// for what is in flight. Belongs to the context's thread, except `started_elsewhere_`.
 struct file_state {
-  file_state(io_context& on, int descriptor, bool is_direct) noexcept
-      : context(&on), fd(descriptor), direct(is_direct) {}
+  file_state(io_context& on, int descriptor, bool is_direct, bool is_appending) noexcept
+      : context(&on), fd(descriptor), direct(is_direct), appends(is_appending) {}
 
   io_context* const context;
   const int fd;
-  const bool direct;  // opened O_DIRECT
+  const bool direct;   // opened O_DIRECT
+  const bool appends;  // opened O_APPEND: a write's offset says nothing
+  // This file system has no RWF_DONTCACHE: learned from its refusal, and not asked again.
+  std::atomic<bool> drops_by_hand = false;
+  // Minus the errno of the first sync that failed; every later one answers it too.
+  std::atomic<std::int32_t> failed_sync = 0;
 
   /// Before the operation is started. Plain arithmetic where the thread is the context's: this is
   /// on the path of every transfer.

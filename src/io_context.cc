@@ -1,9 +1,11 @@
 #include "weir/io_context.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
 
+#include "clock.hpp"
 #include "file_state.hpp"
 #include "fork_guard.hpp"
 #include "misuse.hpp"
@@ -144,7 +146,7 @@ std::size_t io_context::turn(bool wait) noexcept {
 void io_context::hand_over() noexcept {
   take_posted();
   if (!cancels_.empty()) withdraw_cancelled();
-  if (shutting_down_) withdraw_staged(true);
+  if (cancelling_all_) withdraw_staged(true);
   if (!staged_.empty()) driver_->submit(staged_);
 }
 
@@ -153,11 +155,13 @@ void io_context::hand_over() noexcept {
 std::size_t io_context::run_completions() noexcept {
   operation_queue ready = std::move(completed_);
   const std::size_t count = ready.size();
+  running_ = count;
   in_turn_ = true;
   while (!ready.empty()) {
     operation& op = ready.pop_front();
     op.set_state(operation::finished_state);
     --outstanding_;
+    --running_;
     op.complete_(op);  // `op` may be gone from here on
   }
   in_turn_ = false;
@@ -171,7 +175,6 @@ std::size_t io_context::run_completions() noexcept {
 void io_context::withdraw_cancelled() noexcept {
   operation_queue cancels = std::move(cancels_);
   operation_queue wanted;
-  bool everything = false;
   while (!cancels.empty()) {
     operation& cancel = cancels.pop_front();
     auto* target = static_cast<operation*>(cancel.args.address);
@@ -180,12 +183,19 @@ void io_context::withdraw_cancelled() noexcept {
       completed_.push_back(cancel);
       continue;
     }
-    if (target == nullptr) everything = true;
+    if (target == nullptr) mark_staged(cancel.args);
     if (target != nullptr) target->request_cancel();
     wanted.push_back(cancel);
   }
-  withdraw_staged(everything);
+  withdraw_staged(false);
   submit_cancels(wanted);
+}
+
+// A cancel of many names those that no driver has taken, here; the driver finds its own.
+void io_context::mark_staged(const request& cancel) noexcept {
+  staged_.for_each([&](operation& op) {
+    if (names(cancel, op)) op.request_cancel();
+  });
 }
 
 // Completes staged operations with ECANCELED: all of them, or those whose withdrawal is wanted.
@@ -219,16 +229,29 @@ void io_context::submit_cancels(operation_queue& wanted) noexcept {
   cancels_.append(std::move(urgent));  // what found no room waits for the next turn
 }
 
+void io_context::cancel_and_drain() {
+  enter();
+  take_posted();
+  drain_cancelled();
+  leave();
+}
+
+void io_context::drain_cancelled() noexcept {
+  if (outstanding_ == 0) return;
+  cancelling_all_ = true;
+  operation cancel_all{cancel_request_for_all(), [](operation&) noexcept {}};
+  start(cancel_all);
+  while (outstanding_ != 0) turn(true);
+  cancelling_all_ = false;
+}
+
 // Cancel, then drain; the driver's destructor closes and frees.
 void io_context::shut_down() noexcept {
   if (in_turn_) detail::misuse("an io_context was destroyed by one of its own completions");
   take_posted();
   if (outstanding_ == 0) return;  // then any thread may destroy it
   bind_to_thread();
-  shutting_down_ = true;
-  operation cancel_all{{.op = opcode::cancel}, [](operation&) noexcept {}};
-  start(cancel_all);
-  while (outstanding_ != 0) turn(true);
+  drain_cancelled();
 }
 
 }  // namespace weir
@@ -238,6 +261,17 @@ namespace weir::detail {
 void start(io_context& context, operation& op, file_state* file) noexcept {
   if (file != nullptr) file->count_start(context.on_own_thread());
   context.start(op);
+}
+
+request timeout_request(std::chrono::nanoseconds duration) noexcept {
+  const std::int64_t now = monotonic_now_ns();
+  const std::int64_t pause = std::clamp<std::int64_t>(duration.count(), 0, INT64_MAX - now);
+  return {.op = opcode::timeout, .offset = static_cast<std::uint64_t>(now + pause)};
+}
+
+void sleep_state::begin(continuation next) noexcept {
+  args = timeout_request(duration_);
+  awaited_operation::begin(next);
 }
 
 }  // namespace weir::detail

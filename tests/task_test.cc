@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <variant>
 #include <vector>
 
 #include "support/support.hpp"
@@ -238,6 +240,53 @@ TEST(misused_task, destroyed_with_an_operation_in_flight_aborts_with_a_sentence)
     outer = wait();
   });
   EXPECT_TRUE(aborted_saying(outcome, "an operation was destroyed while it was in flight"));
+}
+
+// --- together ------------------------------------------------------------------------------------
+
+TEST_F(task_on_a_context, waits_for_all_of_several_and_gets_what_each_yields) {
+  auto work = [&]() -> task<std::string> {
+    auto [one, nothing, scheduled, three] = co_await when_all(
+        later(1), [&]() -> task<> { co_await later(2); }(), context().schedule(), number(3));
+    static_assert(std::is_same_v<decltype(nothing), std::monostate>);
+    co_return std::to_string(one) + std::to_string(three) + (scheduled ? "+" : "-");
+  };
+  EXPECT_EQ(context().run(work()), "13+");
+}
+
+TEST_F(task_on_a_context, waits_for_nothing_at_all) {
+  auto work = [&]() -> task<std::size_t> {
+    const std::tuple<> none = co_await when_all();
+    const auto many = co_await when_all(std::vector<task<int>>{});
+    co_return std::tuple_size_v<decltype(none)> + many.size();
+  };
+  EXPECT_EQ(context().run(work()), 0U);
+}
+
+TEST_F(task_on_a_context, waits_for_any_number_in_order) {
+  auto work = [&]() -> task<bool> {
+    std::vector<task<int>> tasks;
+    for (int i = 0; i < 1'000; ++i) tasks.push_back(i % 2 == 0 ? later(i) : number(i));
+    const std::vector<int> values = co_await when_all(std::move(tasks));
+    for (int i = 0; i < 1'000; ++i) {
+      if (values[static_cast<std::size_t>(i)] != i) co_return false;
+    }
+    std::vector<io_void_sender> senders(100, context().schedule());
+    const auto answers = co_await when_all(std::move(senders));
+    co_return answers.size() == 100;
+  };
+  EXPECT_TRUE(context().run(work()));
+}
+
+TEST_F(task_on_a_context, waits_for_the_others_before_it_throws) {
+  bool other_ended = false;
+  auto slow = [&]() -> task<> {
+    for (int i = 0; i < 10; ++i) co_await later(i);
+    other_ended = true;
+  };
+  auto work = [&]() -> task<> { co_await when_all(failing(), slow()); };
+  EXPECT_THROW(context().run(work()), std::runtime_error);
+  EXPECT_TRUE(other_ended);
 }
 
 }  // namespace

@@ -28,6 +28,68 @@ struct open_options {
   /// `file_status` names; otherwise EINVAL. Some file systems refuse to open (EINVAL).
   bool direct = false;
   std::uint32_t mode = 0644;  ///< permission bits of a created file, less the umask
+  /// Bits of `resolve`: how the path may be resolved. With any, openat2(2) opens (Linux 5.6).
+  std::uint32_t resolve = 0;
+  /// Where a relative path begins: an open directory's descriptor, borrowed until the open has
+  /// completed; AT_FDCWD for the working directory.
+  int directory = -100;
+};
+
+/// How a path may be resolved: RESOLVE_* of openat2(2). What is not allowed fails with EXDEV
+/// (beneath, no_xdev) or ELOOP (no_symlinks, no_magiclinks).
+namespace resolve {
+inline constexpr std::uint32_t no_xdev = 0x01;        ///< across no mount point
+inline constexpr std::uint32_t no_magiclinks = 0x02;  ///< through none of /proc's magic links
+inline constexpr std::uint32_t no_symlinks = 0x04;    ///< through no symbolic link
+inline constexpr std::uint32_t beneath = 0x08;        ///< never above `directory`
+inline constexpr std::uint32_t in_root = 0x10;        ///< as if `directory` were the root
+}  // namespace resolve
+
+/// What must be durable when a write completes.
+enum class durability : std::uint8_t {
+  none,  ///< nothing: the page cache has it
+  data,  ///< these bytes, and what is needed to read them back: RWF_DSYNC, as O_DSYNC
+  full,  ///< and all metadata: RWF_SYNC, as O_SYNC
+};
+
+/// Policy of one transfer, its optional last argument. `file::capabilities` says beforehand what
+/// the file's file system makes of each.
+struct io_options {
+  durability sync = durability::none;
+  /// The page cache is left as it was: RWF_DONTCACHE (Linux 6.14) where the file system has it.
+  /// Elsewhere the same by hand, in the same sender: what was read is dropped by posix_fadvise(2);
+  /// what was written is written back by sync_file_range(2) first, whose error is the transfer's.
+  /// Without effect on a file opened O_DIRECT, and on a pipe or socket.
+  bool drop_cache = false;
+  /// Yields EAGAIN instead of waiting for the disk: RWF_NOWAIT. Where the file system cannot tell,
+  /// EOPNOTSUPP.
+  bool nowait = false;
+  /// The write is done whole or not at all, also at a power loss: RWF_ATOMIC (Linux 6.11), or
+  /// EOPNOTSUPP or EINVAL; never faked. `file::capabilities` says which lengths.
+  bool atomic = false;
+  /// As for ioprio_set(2): class << 13 | level; 0 is the thread's own.
+  std::uint16_t priority = 0;
+};
+
+/// What becomes of one policy on one file.
+enum class support : std::uint8_t {
+  native,    ///< the kernel and the file system do it
+  degraded,  ///< weir does what it can instead, as `io_options` says
+  refused,   ///< a transfer that asks for it fails
+  unknown,   ///< it could not be found out, as on a file that is open for writing only
+};
+
+/// What a file's file system, kernel and driver make of `io_options`.
+struct file_capabilities {
+  support sync = support::unknown;
+  support drop_cache = support::unknown;
+  support nowait = support::unknown;
+  support atomic = support::unknown;
+  support priority = support::unknown;
+  /// Lengths of an atomic write: powers of two within these bounds, at a multiple of the length;
+  /// 0 where atomic writes are refused.
+  std::uint32_t atomic_write_min = 0;
+  std::uint32_t atomic_write_max = 0;
 };
 
 /// What statx(2) says about a file. Times are nanoseconds since 1970-01-01 UTC; sizes are bytes.
@@ -54,70 +116,161 @@ class close_sender;
 
 namespace detail {
 
-/// Repeats a transfer until its whole range has been moved.
-class whole_awaiter : public awaiting_operation {
+/// A transfer whose policy may take more system calls than its own: see `io_options::drop_cache`.
+class policy_operation : public awaited_operation {
  public:
-  whole_awaiter(io_context* context, const request& what, file_state* file) noexcept
-      : awaiting_operation(context, what, file, &step), first_offset_(what.offset) {}
-  transfer_result await_resume() const noexcept;
+  policy_operation(io_context* context, const request& what, file_state* file,
+                   completion when_done) noexcept
+      : awaited_operation(context, what, file, when_done) {}
+
+  void begin(continuation next) noexcept;
+  operation* stop() noexcept {
+    stopped_ = true;
+    return this;
+  }
+
+ protected:
+  /// After a completion: true when the transfer is over with its policy; false when the next call
+  /// has been started.
+  bool settle() noexcept;
+  /// Starts what `args` have become.
+  void go_on() noexcept;
+  /// `stop` was called: start nothing more.
+  bool stopped() const noexcept { return stopped_; }
 
  private:
-  static void step(operation& op) noexcept;
+  enum class step : std::uint8_t { transfer, write_back, drop };
+
+  bool drops_cache() const noexcept;
+  void prepare_transfer() noexcept;
+  void step_on(step next) noexcept;
+  bool settle_transfer() noexcept;
+  bool settled_with(std::int32_t answer) noexcept;
+
+  request asked_;  // `args` as they were before the policy's own calls
+  std::int32_t moved_ = 0;
+  step step_ = step::transfer;
+  bool stopped_ = false;
+};
+
+class policy_state : public policy_operation {
+ public:
+  policy_state(io_context* context, const request& what, file_state* file) noexcept
+      : policy_operation(context, what, file, &stepped) {}
+  result<std::size_t> take() const noexcept { return to_result<std::size_t>(answer()); }
+
+ protected:
+  static void stepped(operation& op) noexcept;
+};
+
+/// Repeats a transfer until its whole range has been moved.
+class whole_state : public policy_operation {
+ public:
+  whole_state(io_context* context, const request& what, file_state* file) noexcept
+      : policy_operation(context, what, file, &stepped), first_offset_(what.offset) {}
+  bool refuse(std::int32_t why) noexcept;
+  void cancellation_means(std::int32_t why) noexcept;
+  transfer_result take() const noexcept;
+
+ private:
+  static void stepped(operation& op) noexcept;
   bool advance() noexcept;
 
   std::uint64_t first_offset_;
   std::error_code error_;
 };
 
-class stat_awaiter : public awaiting_operation {
+class buffer_state : public policy_state {
  public:
-  stat_awaiter(io_context* context, const request& what, file_state* file) noexcept;
-  result<file_status> await_resume() const noexcept;
-
- private:
-  alignas(8) std::array<std::byte, 256> raw_;  // struct statx
-};
-
-class open_awaiter : public awaiting_operation {
- public:
-  open_awaiter(io_context& context, std::string path, const open_options& options) noexcept;
-  bool await_ready() const noexcept { return refused_; }
-  result<file> await_resume() noexcept;
-
- private:
-  std::string path_;
-  bool refused_;
-};
-
-class close_awaiter : public awaiting_operation {
- public:
-  explicit close_awaiter(file_state* file) noexcept;
-  void await_suspend(std::coroutine_handle<> waiter) noexcept;
-  result<void> await_resume() const noexcept;
-
- private:
-  static void closed(operation& op) noexcept;
-};
-
-class buffer_awaiter : public awaiting_operation {
- public:
-  buffer_awaiter(io_context* context, const request& what, file_state* file, buffer data) noexcept
-      : awaiting_operation(context, what, file), data_(std::move(data)) {}
-  buffer_result await_resume() noexcept {
-    return {to_result<std::size_t>(answer()), std::move(data_)};
-  }
+  buffer_state(io_context* context, const request& what, file_state* file, buffer data) noexcept
+      : policy_state(context, what, file), data_(std::move(data)) {}
+  buffer_result take() noexcept { return {to_result<std::size_t>(answer()), std::move(data_)}; }
 
  private:
   buffer data_;
 };
 
-/// A sender that is its awaiter's arguments and nothing more.
-template <class Awaiter>
-class [[nodiscard("a sender does nothing until it is awaited")]] file_sender {
+class sync_state : public awaited_operation {
  public:
+  sync_state(io_context* context, const request& what, file_state* file) noexcept;
+  bool ready() const noexcept { return answered_; }
+  result<void> take() const noexcept { return to_result<void>(answer()); }
+
+ private:
+  static void synced(operation& op) noexcept;
+
+  bool answered_;
+};
+
+class stat_state : public awaited_operation {
+ public:
+  stat_state(io_context* context, const request& what, file_state* file) noexcept;
+  result<file_status> take() const noexcept;
+
+ private:
+  alignas(8) std::array<std::byte, 256> raw_;  // struct statx
+};
+
+/// Asks the questions one after the other.
+class capabilities_state : public awaited_operation {
+ public:
+  capabilities_state(io_context* context, const request& what, file_state* file) noexcept;
+  operation* stop() noexcept { return nullptr; }
+  result<file_capabilities> take() const noexcept;
+
+ private:
+  static void answered(operation& op) noexcept;
+  bool ask_next() noexcept;
+  support heard() const noexcept;
+
+  file_capabilities found_;
+  unsigned question_ = 0;
+  std::byte probe_{};
+  alignas(8) std::array<std::byte, 256> raw_;  // struct statx
+};
+
+class open_state : public awaited_operation {
+ public:
+  open_state(io_context& context, std::string path, const open_options& options) noexcept;
+  open_state(const open_state&) = delete;
+  open_state& operator=(const open_state&) = delete;
+  /// What was opened and not taken is closed.
+  ~open_state();
+  bool ready() const noexcept { return refused_; }
+  result<file> take() noexcept;
+
+ private:
+  std::string path_;
+  std::array<std::uint64_t, 3> how_;  // struct open_how
+  bool direct_;
+  bool appends_;
+  bool refused_;
+};
+
+class close_state : public awaited_operation {
+ public:
+  explicit close_state(file_state* file) noexcept;
+  void begin(continuation next) noexcept;
+  operation* stop() noexcept { return nullptr; }
+  bool refuse(std::int32_t) noexcept { return false; }
+  result<void> take() const noexcept { return to_result<void>(answer()); }
+
+ private:
+  static void closed(operation& op) noexcept;
+};
+
+/// A sender that is its state's arguments and nothing more.
+template <class State>
+class [[nodiscard("a sender does nothing until it is awaited or started")]] file_sender
+    : public sender_interface<file_sender<State>> {
+ public:
+  using state_type = State;
+  using value_type = decltype(std::declval<State&>().take());
+
   file_sender(io_context* context, const request& what, file_state* file) noexcept
       : context_(context), file_(file), what_(what) {}
-  Awaiter operator co_await() const noexcept { return {context_, what_, file_}; }
+  io_context* context() const noexcept { return context_; }
+  state_type prepare() const noexcept { return State{context_, what_, file_}; }
 
  private:
   io_context* context_;
@@ -127,22 +280,30 @@ class [[nodiscard("a sender does nothing until it is awaited")]] file_sender {
 
 }  // namespace detail
 
-/// A description like `io_sender`, of a transfer that is resumed after short ones; yields
-/// `transfer_result`.
-using whole_sender = detail::file_sender<detail::whole_awaiter>;
-/// A description like `io_sender`; yields `result<file_status>`.
-using stat_sender = detail::file_sender<detail::stat_awaiter>;
+/// Descriptions like `io_sender`: of a transfer with a policy, yielding `result<std::size_t>`;
+using policy_sender = detail::file_sender<detail::policy_state>;
+/// of one that is resumed after short transfers, yielding `transfer_result`;
+using whole_sender = detail::file_sender<detail::whole_state>;
+/// of fsync(2) or fdatasync(2), yielding `result<void>`;
+using sync_sender = detail::file_sender<detail::sync_state>;
+/// of statx(2), yielding `result<file_status>`;
+using stat_sender = detail::file_sender<detail::stat_state>;
+/// of several questions, yielding `result<file_capabilities>`.
+using capabilities_sender = detail::file_sender<detail::capabilities_state>;
 
 /// A description like `io_sender`, holding a buffer that comes back in its `buffer_result`,
 /// whether the transfer succeeds or fails.
-class [[nodiscard("a sender does nothing until it is awaited")]] buffer_sender {
+class [[nodiscard("a sender does nothing until it is awaited or started")]] buffer_sender
+    : public detail::sender_interface<buffer_sender> {
  public:
+  using value_type = buffer_result;
+  using state_type = detail::buffer_state;
+
   buffer_sender(io_context* context, const request& what, detail::file_state* file,
                 buffer data) noexcept
       : context_(context), file_(file), what_(what), data_(std::move(data)) {}
-  detail::buffer_awaiter operator co_await() && noexcept {
-    return {context_, what_, file_, std::move(data_)};
-  }
+  io_context* context() const noexcept { return context_; }
+  state_type prepare() && noexcept { return {context_, what_, file_, std::move(data_)}; }
 
  private:
   io_context* context_;
@@ -190,25 +351,45 @@ class file {
   /// pwrite(2): yields bytes written, maybe fewer than asked.
   io_sender write_at(std::span<const std::byte> memory, std::uint64_t offset) noexcept;
 
+  /// The same with a policy.
+  policy_sender read_at(std::span<std::byte> memory, std::uint64_t offset,
+                        const io_options& options) noexcept;
+  policy_sender write_at(std::span<const std::byte> memory, std::uint64_t offset,
+                         const io_options& options) noexcept;
+
   /// The same with a buffer that travels: `auto [n, b] = co_await f.read_at(std::move(b), 0);`
-  buffer_sender read_at(buffer data, std::uint64_t offset) noexcept;
-  buffer_sender write_at(buffer data, std::uint64_t offset) noexcept;
+  buffer_sender read_at(buffer data, std::uint64_t offset, const io_options& options = {}) noexcept;
+  buffer_sender write_at(buffer data, std::uint64_t offset,
+                         const io_options& options = {}) noexcept;
 
   /// preadv(2), pwritev(2): the array, too, is borrowed until completion; at most IOV_MAX (1024)
   /// elements, else EINVAL.
   io_sender readv_at(std::span<const iovec> memory, std::uint64_t offset) noexcept;
   io_sender writev_at(std::span<const iovec> memory, std::uint64_t offset) noexcept;
+  policy_sender readv_at(std::span<const iovec> memory, std::uint64_t offset,
+                         const io_options& options) noexcept;
+  policy_sender writev_at(std::span<const iovec> memory, std::uint64_t offset,
+                          const io_options& options) noexcept;
 
   /// Reads the whole span, resuming after short reads. Fails with `errc::short_read` where the
   /// file ends before; `transferred` says how many bytes had been moved, here and on any failure.
-  whole_sender read_exactly_at(std::span<std::byte> memory, std::uint64_t offset) noexcept;
+  whole_sender read_exactly_at(std::span<std::byte> memory, std::uint64_t offset,
+                               const io_options& options = {}) noexcept;
   /// Writes the whole span, resuming after short writes; `transferred` as above.
-  whole_sender write_all_at(std::span<const std::byte> memory, std::uint64_t offset) noexcept;
+  whole_sender write_all_at(std::span<const std::byte> memory, std::uint64_t offset,
+                            const io_options& options = {}) noexcept;
 
   /// fsync(2): what was written before, by awaited writes, is durable, with all metadata.
-  io_void_sender sync() noexcept;
+  ///
+  /// After a sync that failed, every later one on this file fails with the same error: the kernel
+  /// reports a lost write once and then forgets it, so a second fsync(2) that succeeds proves
+  /// nothing. Read the data back through a file opened anew, or write it again elsewhere.
+  sync_sender sync() noexcept;
   /// fdatasync(2): the same, with only the metadata needed to read the data back.
-  io_void_sender datasync() noexcept;
+  sync_sender datasync() noexcept;
+  /// sync_file_range(2) with SYNC_FILE_RANGE_* `flags`: starts or awaits writing a range back. No
+  /// durability: it writes no metadata and flushes no disk cache. An error counts as a failed sync.
+  sync_sender sync_range(std::uint64_t offset, std::uint64_t length, unsigned flags) noexcept;
   /// statx(2).
   stat_sender stat() noexcept;
   /// ftruncate(2): makes the file `size` bytes long.
@@ -216,45 +397,72 @@ class file {
   /// fallocate(2) with mode 0: disk space for the range, extending the file if needed. EOPNOTSUPP
   /// where the file system cannot.
   io_void_sender allocate(std::uint64_t offset, std::uint64_t length) noexcept;
+  /// The same with FALLOC_FL_* of fallocate(2): keep the size, punch holes, collapse, zero.
+  io_void_sender allocate(std::uint64_t offset, std::uint64_t length, unsigned mode) noexcept;
+  /// posix_fadvise(2) with POSIX_FADV_*: what to expect of a range; length 0 is up to the end.
+  io_void_sender advise(std::uint64_t offset, std::uint64_t length, int advice) noexcept;
+  /// fgetxattr(2): yields the size of the extended attribute, whose bytes are in `value`; ERANGE
+  /// where that is too small, ENODATA where there is none. With an empty span, only the size. The
+  /// name, "user.…", is borrowed and ends in NUL.
+  io_sender get_attribute(const char* name, std::span<std::byte> value) noexcept;
+  /// fsetxattr(2) with XATTR_* `flags`: 0 creates or replaces.
+  io_void_sender set_attribute(const char* name, std::span<const std::byte> value,
+                               unsigned flags = 0) noexcept;
+  /// What becomes of each of `io_options` on this file: by statx(2), and by reading beyond its end.
+  capabilities_sender capabilities() noexcept;
+
+  /// Cancels every operation on this file that is in flight when it begins; what the kernel did
+  /// wins, as with `cancel_request`. Yields success once each has been told.
+  io_void_sender cancel() noexcept;
   /// close(2), after every operation in flight has completed. The file is closed for the caller
   /// as soon as this is called; the sender must be awaited, or the descriptor is closed by its
   /// destruction without report.
   close_sender close() noexcept;
 
  private:
-  friend class detail::open_awaiter;
+  friend class detail::open_state;
   explicit file(detail::file_state* state) noexcept : state_(state) {}
   request on_this(request what) const noexcept;
+  request on_this(request what, const io_options& options) const noexcept;
   io_context* context_or_null() const noexcept;
 
   detail::file_state* state_ = nullptr;
 };
 
 /// A description like `io_sender`, of a file's close; yields `result<void>`. Owns what it closes.
-class [[nodiscard("await it to close in order and hear of errors")]] close_sender {
+class [[nodiscard("await it to close in order and hear of errors")]] close_sender
+    : public detail::sender_interface<close_sender> {
  public:
-  explicit close_sender(detail::file_state* file) noexcept : file_(file) {}
+  using value_type = result<void>;
+  using state_type = detail::close_state;
+
+  explicit close_sender(io_context* context, detail::file_state* file) noexcept
+      : context_(context), file_(file) {}
   close_sender(const close_sender&) = delete;
   close_sender& operator=(const close_sender&) = delete;
-  close_sender(close_sender&& other) noexcept : file_(std::exchange(other.file_, nullptr)) {}
+  close_sender(close_sender&& other) noexcept
+      : context_(other.context_), file_(std::exchange(other.file_, nullptr)) {}
   close_sender& operator=(close_sender&&) = delete;
   ~close_sender();
-  detail::close_awaiter operator co_await() && noexcept {
-    return detail::close_awaiter{std::exchange(file_, nullptr)};
-  }
+  io_context* context() const noexcept { return context_; }
+  state_type prepare() && noexcept { return state_type{std::exchange(file_, nullptr)}; }
 
  private:
+  io_context* context_;
   detail::file_state* file_;
 };
 
 /// A description like `io_sender`, of openat(2); yields `result<file>`. Holds a copy of the path.
-class [[nodiscard("a sender does nothing until it is awaited")]] open_sender {
+class [[nodiscard("a sender does nothing until it is awaited or started")]] open_sender
+    : public detail::sender_interface<open_sender> {
  public:
+  using value_type = result<file>;
+  using state_type = detail::open_state;
+
   open_sender(io_context& context, std::string_view path, const open_options& options)
       : context_(&context), path_(path), options_(options) {}
-  detail::open_awaiter operator co_await() && noexcept {
-    return {*context_, std::move(path_), options_};
-  }
+  io_context* context() const noexcept { return context_; }
+  state_type prepare() && noexcept { return {*context_, std::move(path_), options_}; }
 
  private:
   io_context* context_;
@@ -264,7 +472,8 @@ class [[nodiscard("a sender does nothing until it is awaited")]] open_sender {
 
 /// Opens a file: yields `result<file>`. Errors are those of openat(2); EINVAL also where neither
 /// read nor write is asked for, or the path holds a NUL. A relative path is resolved when the
-/// operation is carried out. An open that was cancelled too late closes its descriptor.
+/// operation is carried out. An open that was cancelled too late yields the file; nobody takes it,
+/// and its descriptor is closed.
 inline open_sender open(io_context& context, std::string_view path, open_options options = {}) {
   return {context, path, options};
 }

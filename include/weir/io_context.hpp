@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <thread>
@@ -12,6 +13,42 @@ namespace weir {
 
 template <class T>
 class task;
+
+namespace detail {
+
+class sleep_state : public awaited_operation {
+ public:
+  sleep_state(io_context& context, std::chrono::nanoseconds duration) noexcept
+      : awaited_operation(&context, {.op = opcode::timeout}, nullptr), duration_(duration) {}
+  void begin(continuation next) noexcept;
+  result<void> take() const noexcept { return to_result<void>(answer()); }
+
+ private:
+  std::chrono::nanoseconds duration_;
+};
+
+/// The request that completes at `duration` from now.
+request timeout_request(std::chrono::nanoseconds duration) noexcept;
+
+}  // namespace detail
+
+/// A description like `io_sender`, of a pause that begins when it is started; yields
+/// `result<void>`.
+class [[nodiscard("a sender does nothing until it is awaited or started")]] sleep_sender
+    : public detail::sender_interface<sleep_sender> {
+ public:
+  using value_type = result<void>;
+  using state_type = detail::sleep_state;
+
+  sleep_sender(io_context& context, std::chrono::nanoseconds duration) noexcept
+      : context_(&context), duration_(duration) {}
+  io_context* context() const noexcept { return context_; }
+  state_type prepare() const noexcept { return {*context_, duration_}; }
+
+ private:
+  io_context* context_;
+  std::chrono::nanoseconds duration_;
+};
 
 /// One thread, one driver: stages operations, hands them to the driver once a turn, and runs their
 /// completions, in the order in which they finished, from one loop.
@@ -46,6 +83,10 @@ class io_context {
   /// Drives the context until nothing is outstanding.
   void run();
 
+  /// Cancels everything, also what completions start meanwhile, and drives the context until
+  /// nothing is outstanding. What the kernel did wins. The context can be used again afterwards.
+  void cancel_and_drain();
+
   /// One turn: hands over what is staged, takes what has finished, runs its completions; returns
   /// how many ran. With `wait`, blocks until at least one has run, also where nothing is
   /// outstanding yet (another thread may start something). Without, never blocks, and hands over
@@ -64,9 +105,31 @@ class io_context {
   /// Awaiting it continues on this context's thread, from its loop.
   io_void_sender schedule() noexcept { return {this, request{}}; }
 
+  /// Awaiting it continues not before `duration` has passed, in CLOCK_MONOTONIC time; ECANCELED if
+  /// it is cancelled before. Sleeping takes no thread, and no room in the queue.
+  sleep_sender sleep_for(std::chrono::nanoseconds duration) noexcept { return {*this, duration}; }
+
+  /// poll(2) of any descriptor, a socket's or a pipe's as well: yields those of `events` (POLLIN,
+  /// POLLOUT, …) that are so, and POLLERR and POLLHUP, once one is. A regular file is always ready;
+  /// EBADF for no descriptor. It takes no thread, and no room in the queue. Cancel it before the
+  /// descriptor is closed: until then it waits for what the descriptor stood for.
+  basic_sender<unsigned> poll(int fd, unsigned events) noexcept {
+    return {this, request{.op = opcode::poll, .fd = fd, .flags = events}};
+  }
+
+  /// Cancels every operation that is in flight when it begins, on whatever descriptor; what the
+  /// kernel did wins. Yields success once each has been told; `run()` then drains.
+  io_void_sender cancel_all() noexcept { return {this, cancel_request_for_all()}; }
+
   /// Operations started and not completed, those posted by other threads not yet counted.
-  /// The context's thread only.
+  /// The context's thread only, as for the two below.
   std::size_t outstanding() const noexcept { return outstanding_; }
+  /// Of these: waiting for room, first come, first served.
+  std::size_t staged() const noexcept { return staged_.size() + cancels_.size(); }
+  /// With the driver. Of those that take room, never more than the queue depth.
+  std::size_t in_flight() const noexcept {
+    return outstanding_ - staged() - completed_.size() - running_;
+  }
 
   /// Whether the calling thread is the context's. False before any has driven it.
   bool on_own_thread() const noexcept {
@@ -85,8 +148,10 @@ class io_context {
   void hand_over() noexcept;
   std::size_t run_completions() noexcept;
   void withdraw_cancelled() noexcept;
+  void mark_staged(const request& cancel) noexcept;
   void withdraw_staged(bool everything) noexcept;
   void submit_cancels(operation_queue& wanted) noexcept;
+  void drain_cancelled() noexcept;
   void shut_down() noexcept;
 
   std::unique_ptr<driver> driver_;
@@ -94,10 +159,11 @@ class io_context {
   operation_queue cancels_;    // cancel requests not yet resolved
   operation_queue completed_;  // finished, completion not yet run
   std::size_t outstanding_ = 0;
+  std::size_t running_ = 0;  // finished, and taken out of `completed_` to be run in this turn
   std::atomic<std::thread::id> owner_;
   unsigned fork_generation_;
   bool in_turn_ = false;
-  bool shutting_down_ = false;
+  bool cancelling_all_ = false;  // whatever is started is cancelled at once
   // Operations started by other threads, newest first; or `asleep`, when the next one must wake
   // the driver. On a cache line of its own: other threads write it.
   alignas(64) std::atomic<operation*> posted_;

@@ -142,6 +142,12 @@ class operation_queue {
     size_ += other.size_;
   }
 
+  /// Calls `visit(operation&)` for each, in order.
+  template <class Visitor>
+  void for_each(Visitor visit) const {
+    for (operation* at = head_; at != nullptr; at = at->next_) visit(*at);
+  }
+
   /// Takes out `op`; false where it is not here. Linear.
   bool remove(const operation& op) noexcept {
     operation* before = nullptr;
@@ -169,6 +175,18 @@ class operation_queue {
 /// depth, so it overtakes operations that wait for room.
 inline request cancel_request(operation& target) noexcept {
   return {.op = opcode::cancel, .address = &target};
+}
+
+/// Asks that every operation on the descriptor `fd` that is in flight be given up; answers 0 once
+/// each has been told. What the kernel did wins, as above.
+inline request cancel_request_for(int fd) noexcept { return {.op = opcode::cancel, .fd = fd}; }
+
+/// The same for every operation that is in flight on the context, on whatever descriptor.
+inline request cancel_request_for_all() noexcept { return {.op = opcode::cancel}; }
+
+/// For drivers: whether `cancel`, a request for many, means `op`.
+inline bool names(const request& cancel, const operation& op) noexcept {
+  return cancel.address == nullptr && (cancel.fd < 0 || cancel.fd == op.args.fd);
 }
 
 }  // namespace weir

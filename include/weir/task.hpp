@@ -1,10 +1,16 @@
 #pragma once
 
+#include <atomic>
 #include <coroutine>
+#include <cstddef>
+#include <deque>
 #include <exception>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "weir/io_context.hpp"
 
@@ -166,6 +172,160 @@ T io_context::run(task<T> work) {
 /// to catch it. Any thread.
 inline void spawn(io_context& context, task<void> work) {
   detail::run_detached(context, std::move(work));
+}
+
+namespace detail {
+
+/// Counts down to the end of several, begun together.
+class gathering {
+ public:
+  explicit gathering(std::size_t count) noexcept : left_(count + 1) {}
+
+  /// Whoever begins them counts as one, so that the last to end finds everything begun. False when
+  /// they have all ended already.
+  template <class BeginAll>
+  bool begin(std::coroutine_handle<> waiter, BeginAll begin_all) noexcept {
+    waiter_ = waiter;
+    begin_all();
+    return left_.fetch_sub(1, std::memory_order_acq_rel) != 1;
+  }
+  void one_ended() noexcept {
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) waiter_.resume();
+  }
+
+ private:
+  std::atomic<std::size_t> left_;
+  std::coroutine_handle<> waiter_;
+};
+
+/// One of several that are awaited together: a sender,
+template <class Awaited>
+class gathered {
+ public:
+  using value_type = typename Awaited::value_type;
+
+  explicit gathered(Awaited&& what) : state_(std::move(what).prepare()) {}
+  void begin(gathering& all) noexcept {
+    if (state_.ready()) return all.one_ended();
+    state_.begin(continuation::calling<&gathering::one_ended>(all));
+  }
+  value_type take() { return state_.take(); }
+
+ private:
+  typename Awaited::state_type state_;
+};
+
+/// or a task.
+template <class T>
+class gathered<task<T>> {
+ public:
+  using value_type = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+  explicit gathered(task<T>&& what) noexcept : work_(std::move(what)) {}
+  void begin(gathering& all) noexcept { run(*this, all); }
+  value_type take() {
+    if (thrown_) std::rethrow_exception(thrown_);
+    return *std::move(value_);
+  }
+
+ private:
+  static detached run(gathered& self, gathering& all) {
+    try {
+      if constexpr (std::is_void_v<T>) {
+        co_await std::move(self.work_);
+        self.value_.emplace();
+      } else {
+        self.value_.emplace(co_await std::move(self.work_));
+      }
+    } catch (...) {
+      self.thrown_ = std::current_exception();
+    }
+    all.one_ended();
+  }
+
+  task<T> work_;
+  std::optional<value_type> value_;
+  std::exception_ptr thrown_;
+};
+
+template <std::size_t, class Awaited>
+struct gathered_at : gathered<Awaited> {
+  using gathered<Awaited>::gathered;
+};
+
+template <class Indices, class... Awaited>
+class all_of;
+
+template <std::size_t... I, class... Awaited>
+class [[nodiscard("await it")]] all_of<std::index_sequence<I...>, Awaited...>
+    : gathered_at<I, Awaited>... {
+ public:
+  explicit all_of(Awaited&&... each)
+      : gathered_at<I, Awaited>(std::move(each))..., counter_(sizeof...(Awaited)) {}
+  all_of(const all_of&) = delete;
+  all_of& operator=(const all_of&) = delete;
+  ~all_of() = default;
+
+  bool await_ready() const noexcept { return sizeof...(Awaited) == 0; }
+  bool await_suspend(std::coroutine_handle<> waiter) noexcept {
+    return counter_.begin(waiter, [&] { (gathered_at<I, Awaited>::begin(counter_), ...); });
+  }
+  auto await_resume() {
+    return std::tuple<typename gathered<Awaited>::value_type...>{
+        gathered_at<I, Awaited>::take()...};
+  }
+
+ private:
+  gathering counter_;
+};
+
+template <class Awaited>
+class [[nodiscard("await it")]] all_of_many {
+ public:
+  explicit all_of_many(std::vector<Awaited> each) : counter_(each.size()) {
+    for (Awaited& one : each) gathered_.emplace_back(std::move(one));
+  }
+  all_of_many(const all_of_many&) = delete;
+  all_of_many& operator=(const all_of_many&) = delete;
+  ~all_of_many() = default;
+
+  bool await_ready() const noexcept { return gathered_.empty(); }
+  bool await_suspend(std::coroutine_handle<> waiter) noexcept {
+    return counter_.begin(waiter, [&] {
+      for (gathered<Awaited>& one : gathered_) one.begin(counter_);
+    });
+  }
+  auto await_resume() {
+    std::vector<typename gathered<Awaited>::value_type> values;
+    values.reserve(gathered_.size());
+    for (gathered<Awaited>& one : gathered_) values.push_back(one.take());
+    return values;
+  }
+
+ private:
+  gathering counter_;
+  std::deque<gathered<Awaited>> gathered_;  // they must not move
+};
+
+}  // namespace detail
+
+/// Begins all of them, senders and tasks, and yields a tuple of what they yield when the last has
+/// ended; a task<void>'s place holds std::monostate.
+///
+///     auto [a, b] = co_await weir::when_all(f.read_at(x, 0), g.read_at(y, 0));
+///
+/// All are waited for, also when one fails or throws; then the first exception, in their order, is
+/// thrown again. Senders allocate nothing; a task takes one frame more.
+template <class... Awaited>
+  requires(std::is_rvalue_reference_v<Awaited &&> && ...)
+auto when_all(Awaited&&... each) {
+  return detail::all_of<std::index_sequence_for<Awaited...>, Awaited...>{std::move(each)...};
+}
+
+/// The same for any number of one kind: yields a vector, in their order.
+template <class Awaited>
+auto when_all(std::vector<Awaited> each) {
+  return detail::all_of_many<Awaited>{std::move(each)};
 }
 
 /// `context.run(work)`: drives the context on this thread until `work` is done.

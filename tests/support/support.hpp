@@ -99,6 +99,12 @@ void start_all(io_context& context, const batch& operations);
 ::testing::AssertionResult answered(const recorded& op, std::int32_t expected);
 ::testing::AssertionResult all_answered(const batch& operations, std::int32_t expected);
 
+/// Why there is no value; nothing where there is one.
+template <class T>
+std::error_code error_of(const result<T>& answer) {
+  return answer ? std::error_code{} : answer.error();
+}
+
 /// Drives the context until `done`. Where nothing completes, this waits for ever, and the test
 /// program's time limit speaks.
 void drive_until(io_context& context, const std::function<bool()>& done);
