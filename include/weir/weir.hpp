@@ -1,12 +1,17 @@
 #pragma once
 
-/// Everything but the opt-in heavy headers. `file.hpp` and `task.hpp` are what most programs need.
+/// Everything but what is heavy and for few: <weir/future.hpp>. `file.hpp` and `task.hpp` are what
+/// most programs need.
 #include "weir/buffer.hpp"      // IWYU pragma: export
+#include "weir/callback.hpp"    // IWYU pragma: export
 #include "weir/driver.hpp"      // IWYU pragma: export
 #include "weir/file.hpp"        // IWYU pragma: export
 #include "weir/io_context.hpp"  // IWYU pragma: export
+#include "weir/io_thread.hpp"   // IWYU pragma: export
 #include "weir/operation.hpp"   // IWYU pragma: export
 #include "weir/request.hpp"     // IWYU pragma: export
 #include "weir/result.hpp"      // IWYU pragma: export
 #include "weir/sender.hpp"      // IWYU pragma: export
+#include "weir/stop.hpp"        // IWYU pragma: export
 #include "weir/task.hpp"        // IWYU pragma: export
+#include "weir/workers.hpp"     // IWYU pragma: export

@@ -1,7 +1,6 @@
 #include "drivers/worker_pool.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <cerrno>
 #include <chrono>
@@ -10,28 +9,13 @@
 
 #include "fork_guard.hpp"
 #include "perform.hpp"
+#include "signal_mask.hpp"
 
 namespace weir::detail {
 namespace {
 
 // Long enough not to end between two bursts, short enough that a peak's threads do not stay.
 constexpr std::chrono::seconds idle_before_end{5};
-
-// A program's signal handlers are for its own threads.
-class all_signals_blocked {
- public:
-  all_signals_blocked() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  all_signals_blocked(const all_signals_blocked&) = delete;
-  all_signals_blocked& operator=(const all_signals_blocked&) = delete;
-  ~all_signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 
