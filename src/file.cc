@@ -69,8 +69,12 @@ bool policy_operation::settle() noexcept {
     case step::transfer:
       return settle_transfer();
     case step::write_back:
-      // The kernel tells this to one caller only: here, or at the next sync.
-      if (answer() < 0) return settled_with(answer());
+      if (answer() == -ESPIPE) return settled_with(moved_);  // a pipe has no page cache
+      // The kernel tells of a loss once: here, and then not at the next sync.
+      if (answer() < 0) {
+        state_of_file()->remember_failed_sync(answer());
+        return settled_with(answer());
+      }
       step_on(step::drop);
       return false;
     case step::drop:
@@ -182,15 +186,11 @@ sync_state::sync_state(io_context* context, const request& what, file_state* fil
 
 void sync_state::synced(operation& op) noexcept {
   auto& self = static_cast<sync_state&>(op);
-  const std::int32_t answer = self.answer();
-  std::atomic<std::int32_t>& failed = self.state_of_file()->failed_sync;
-  const std::int32_t before = failed.load(std::memory_order_relaxed);
+  file_state& file = *self.state_of_file();
   // One that began before another failed may have been told nothing of the loss.
-  if (before != 0) {
-    self.set_answer(before);
-  } else if (answer == -EIO || answer == -ENOSPC || answer == -EDQUOT) {
-    failed.store(answer, std::memory_order_relaxed);
-  }
+  const std::int32_t before = file.failed_sync.load(std::memory_order_relaxed);
+  if (before != 0) self.set_answer(before);
+  file.remember_failed_sync(self.answer());
   self.end();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,6 +23,13 @@ struct file_state {
   std::atomic<bool> drops_by_hand = false;
   // Minus the errno of the first sync that failed; every later one answers it too.
   std::atomic<std::int32_t> failed_sync = 0;
+
+  /// `answer` is a sync's; only the first that means lost writes is remembered.
+  void remember_failed_sync(std::int32_t answer) noexcept {
+    const bool lost = answer == -EIO || answer == -ENOSPC || answer == -EDQUOT;
+    std::int32_t none = 0;
+    if (lost) failed_sync.compare_exchange_strong(none, answer, std::memory_order_relaxed);
+  }
 
   /// Before the operation is started. Plain arithmetic where the thread is the context's: this is
   /// on the path of every transfer.

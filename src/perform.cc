@@ -74,6 +74,29 @@ int count_of(const request& what) noexcept {
   return static_cast<int>(std::min(what.length, most));
 }
 
+/// A transfer's own I/O priority, while it lives, on the thread that carries it out.
+class thread_priority {
+ public:
+  explicit thread_priority(std::uint16_t wanted) noexcept : changes_(wanted != 0) {
+    if (!changes_) return;
+    before_ = ::syscall(SYS_ioprio_get, this_thread, 0);
+    if (::syscall(SYS_ioprio_set, this_thread, 0, wanted) < 0) error_ = -errno;
+  }
+  thread_priority(const thread_priority&) = delete;
+  thread_priority& operator=(const thread_priority&) = delete;
+  ~thread_priority() {
+    if (changes_ && error_ == 0) ::syscall(SYS_ioprio_set, this_thread, 0, before_);
+  }
+  /// EINVAL or EPERM: refused, as io_uring refuses the operation.
+  std::int32_t error() const noexcept { return error_; }
+
+ private:
+  static constexpr int this_thread = 1;  // IOPRIO_WHO_PROCESS, which with 0 is the calling thread
+  bool changes_;
+  long before_ = 0;
+  std::int32_t error_ = 0;
+};
+
 std::int32_t read_one(const request& what) noexcept {
   const iovec vector = single(what);
   return read_vector(what, &vector, 1);
@@ -239,6 +262,8 @@ bool out_of_range(const request& what) noexcept {
 
 std::int32_t perform(const request& what) noexcept {
   if (out_of_range(what)) return -EINVAL;
+  const thread_priority during(what.priority);
+  if (during.error() != 0) return during.error();
   switch (what.op) {
     case opcode::nop:
       return 0;
