@@ -31,11 +31,41 @@ constexpr std::uint64_t wake_tag = 1;
 // A hint of this driver's own, while it holds the operation.
 constexpr std::uint8_t asked_again = 0x80;
 
+// No kernel has an opcode of this number: threads carry the operation out.
+constexpr std::uint8_t none = 255;
+
 /// What the kernel must have to carry an operation of this opcode out natively.
 constexpr std::array<std::uint8_t, opcode_count> native_opcode = {
-    IORING_OP_NOP,          IORING_OP_READ,  IORING_OP_WRITE,     IORING_OP_READV,
-    IORING_OP_WRITEV,       IORING_OP_FSYNC, IORING_OP_FSYNC,     IORING_OP_OPENAT,
-    IORING_OP_CLOSE,        IORING_OP_STATX, ioring_op_ftruncate, IORING_OP_FALLOCATE,
+    IORING_OP_NOP,
+    IORING_OP_READ,
+    IORING_OP_WRITE,
+    IORING_OP_READV,
+    IORING_OP_WRITEV,
+    IORING_OP_FSYNC,
+    IORING_OP_FSYNC,
+    IORING_OP_OPENAT,
+    IORING_OP_CLOSE,
+    IORING_OP_STATX,
+    ioring_op_ftruncate,
+    IORING_OP_FALLOCATE,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
     IORING_OP_ASYNC_CANCEL,
 };
 
@@ -104,6 +134,8 @@ void prepare(io_uring_sqe* sqe, const request& what) noexcept {
       return io_uring_prep_cancel(
           sqe, what.address,
           what.address == nullptr ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL : 0);
+    default:
+      std::unreachable();  // `native_opcode` has none
   }
 }
 
