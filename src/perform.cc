@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,11 @@ std::int32_t answer_of(Call call) noexcept {
   }
 }
 
+void wait_for(int fd, short events) noexcept {
+  pollfd waiting{.fd = fd, .events = events, .revents = 0};
+  static_cast<void>(answer_of([&] { return ::poll(&waiting, 1, -1); }));
+}
+
 // The same for a transfer on a descriptor that may be O_NONBLOCK, which io_uring does not look at:
 // an operation is there to wait, unless it asks not to (RWF_NOWAIT).
 template <class Call>
@@ -35,8 +41,7 @@ std::int32_t answer_when_ready(const request& what, short ready, Call call) noex
   for (;;) {
     const auto answer = answer_of(call);
     if (answer != -EAGAIN || (what.flags & RWF_NOWAIT) != 0) return answer;
-    pollfd waiting{.fd = what.fd, .events = ready, .revents = 0};
-    static_cast<void>(answer_of([&] { return ::poll(&waiting, 1, -1); }));
+    wait_for(what.fd, ready);
   }
 }
 
@@ -126,82 +131,65 @@ std::int32_t status(const request& what) noexcept {
       [&] { return ::statx(what.fd, path, static_cast<int>(what.flags), what.mode, into); });
 }
 
-const char* first_path(const request& what) noexcept {
-  return static_cast<const char*>(what.address);
+std::int32_t allocate(const request& what) noexcept {
+  return answer_of([&] {
+    return ::fallocate(what.fd, static_cast<int>(what.mode), static_cast<off_t>(what.offset),
+                       static_cast<off_t>(what.length));
+  });
 }
+
+// --- paths ---------------------------------------------------------------------------------------
+
+const char* path_of(const request& what) noexcept { return static_cast<const char*>(what.address); }
+int flags_of(const request& what) noexcept { return static_cast<int>(what.flags); }
+
+// The second place of an operation on two.
+int second_fd(const request& what) noexcept { return static_cast<int>(what.mode); }
 const char* second_path(const request& what) noexcept {
   return reinterpret_cast<const char*>(what.offset);
 }
-int second_fd(const request& what) noexcept { return static_cast<int>(what.mode); }
 
-std::int32_t open_file_how(const request& what) noexcept {
+// glibc has no function for it. A size beyond 32 bits stays too big when narrowed: E2BIG.
+std::int32_t open_in_directory(const request& what) noexcept {
+  const auto size = std::min<std::uint64_t>(what.length, UINT32_MAX);
   return answer_of(
-      [&] { return ::syscall(SYS_openat2, what.fd, what.address, what.offset, what.length); });
+      [&] { return ::syscall(SYS_openat2, what.fd, path_of(what), what.offset, size); });
 }
 
 std::int32_t rename_file(const request& what) noexcept {
   return answer_of([&] {
-    return ::renameat2(what.fd, first_path(what), second_fd(what), second_path(what), what.flags);
+    return ::renameat2(what.fd, path_of(what), second_fd(what), second_path(what), what.flags);
   });
 }
 
 std::int32_t link_file(const request& what) noexcept {
   return answer_of([&] {
-    return ::linkat(what.fd, first_path(what), second_fd(what), second_path(what),
-                    static_cast<int>(what.flags));
+    return ::linkat(what.fd, path_of(what), second_fd(what), second_path(what), flags_of(what));
   });
 }
 
 std::int32_t link_symbolically(const request& what) noexcept {
-  return answer_of(
-      [&] { return ::symlinkat(first_path(what), second_fd(what), second_path(what)); });
+  return answer_of([&] { return ::symlinkat(path_of(what), second_fd(what), second_path(what)); });
 }
 
-// posix_fadvise(3) returns its error.
+// --- what a file holds ---------------------------------------------------------------------------
+
+// It returns the error instead of setting errno.
 std::int32_t advise_file(const request& what) noexcept {
   return -::posix_fadvise(what.fd, static_cast<off_t>(what.offset), static_cast<off_t>(what.length),
-                          static_cast<int>(what.flags));
+                          flags_of(what));
 }
 
-std::int32_t write_back_range(const request& what) noexcept {
+std::int32_t sync_range(const request& what) noexcept {
   return answer_of([&] {
     return ::sync_file_range(what.fd, static_cast<off_t>(what.offset),
                              static_cast<off_t>(what.length), what.flags);
   });
 }
 
-/// The two offsets of `two_files`, as system calls want them: null for none.
-struct offsets {
-  explicit offsets(const request& what) noexcept
-      : in(static_cast<off64_t>(what.offset)),
-        out(static_cast<off64_t>(reinterpret_cast<std::uintptr_t>(what.address))) {}
-  off64_t* in_or_null() noexcept { return in == -1 ? nullptr : &in; }
-  off64_t* out_or_null() noexcept { return out == -1 ? nullptr : &out; }
-  off64_t in;
-  off64_t out;
-};
-
-std::int32_t splice_files(const request& what) noexcept {
-  return answer_of([&] {
-    offsets at(what);
-    return ::splice(what.fd, at.in_or_null(), second_fd(what), at.out_or_null(),
-                    std::min(what.length, transfer_max), what.flags);
-  });
-}
-
-std::int32_t copy_range(const request& what) noexcept {
-  return answer_of([&] {
-    offsets at(what);
-    return ::copy_file_range(what.fd, at.in_or_null(), second_fd(what), at.out_or_null(),
-                             std::min(what.length, transfer_max), what.flags);
-  });
-}
-
-std::int32_t list_directory(const request& what) noexcept {
-  return answer_of([&] {
-    return ::syscall(SYS_getdents64, what.fd, what.address,
-                     static_cast<unsigned>(std::min(what.length, transfer_max)));
-  });
+std::int32_t directory_entries(const request& what) noexcept {
+  const std::uint64_t length = std::min(what.length, transfer_max);
+  return answer_of([&] { return ::syscall(SYS_getdents64, what.fd, what.address, length); });
 }
 
 std::int32_t get_attribute(const request& what) noexcept {
@@ -211,32 +199,80 @@ std::int32_t get_attribute(const request& what) noexcept {
 
 std::int32_t set_attribute(const request& what) noexcept {
   return answer_of([&] {
-    return ::fsetxattr(what.fd, second_path(what), what.address, what.length,
-                       static_cast<int>(what.flags));
+    return ::fsetxattr(what.fd, second_path(what), what.address, what.length, flags_of(what));
   });
 }
 
-// poll(2) says by POLLNVAL what an errno says elsewhere.
+// --- from file to file ---------------------------------------------------------------------------
+
+std::uint64_t second_offset(const request& what) noexcept {
+  return reinterpret_cast<std::uintptr_t>(what.address);
+}
+
+/// An offset as the kernel takes it: by address, and none at all as null.
+class optional_offset {
+ public:
+  explicit optional_offset(std::uint64_t offset) noexcept
+      : value_(static_cast<off64_t>(offset)), none_(offset == UINT64_MAX) {}
+  off64_t* get() noexcept { return none_ ? nullptr : &value_; }
+
+ private:
+  off64_t value_;
+  bool none_;
+};
+
+// Waits where a descriptor is O_NONBLOCK, as a transfer does.
+std::int32_t splice_files(const request& what) noexcept {
+  const std::uint64_t length = std::min(what.length, transfer_max);
+  for (;;) {
+    optional_offset from(what.offset);
+    optional_offset to(second_offset(what));
+    const auto answer = answer_of([&] {
+      return ::splice(what.fd, from.get(), second_fd(what), to.get(), length, what.flags);
+    });
+    if (answer != -EAGAIN || (what.flags & SPLICE_F_NONBLOCK) != 0) return answer;
+    wait_for(what.fd, POLLIN);
+    wait_for(second_fd(what), POLLOUT);
+  }
+}
+
+std::int32_t copy_range(const request& what) noexcept {
+  const std::uint64_t length = std::min(what.length, transfer_max);
+  return answer_of([&] {
+    optional_offset from(what.offset);
+    optional_offset to(second_offset(what));
+    return ::copy_file_range(what.fd, from.get(), second_fd(what), to.get(), length, what.flags);
+  });
+}
+
+// --- readiness and time --------------------------------------------------------------------------
+
+// epoll(7) refuses the files that know no waiting, as those on a disk: they are ready or never.
+bool can_become_ready(int fd) noexcept {
+  const int poller = ::epoll_create1(EPOLL_CLOEXEC);
+  epoll_event none{};
+  const bool refused = ::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &none) < 0 && errno == EPERM;
+  ::close(poller);
+  return !refused;
+}
+
 std::int32_t wait_until_ready(const request& what) noexcept {
+  if (what.fd < 0) return -EBADF;  // which poll(2) would pass over
   pollfd waiting{.fd = what.fd, .events = static_cast<short>(what.flags), .revents = 0};
-  const auto count = answer_of([&] { return ::poll(&waiting, 1, -1); });
-  if (count < 0) return count;
+  auto answer = answer_of([&] { return ::poll(&waiting, 1, 0); });
+  if (answer == 0 && !can_become_ready(what.fd)) return -EINVAL;
+  if (answer == 0) answer = answer_of([&] { return ::poll(&waiting, 1, -1); });
+  if (answer < 0) return answer;
   return (waiting.revents & POLLNVAL) != 0 ? -EBADF : waiting.revents;
 }
 
-std::int32_t sleep_until(const request& what) noexcept {
+std::int32_t wait_until_time(const request& what) noexcept {
   const timespec until{.tv_sec = static_cast<time_t>(what.offset / 1'000'000'000),
                        .tv_nsec = static_cast<long>(what.offset % 1'000'000'000)};
-  int error = EINTR;
-  while (error == EINTR) error = ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
-  return -error;
-}
-
-std::int32_t allocate(const request& what) noexcept {
-  return answer_of([&] {
-    return ::fallocate(what.fd, static_cast<int>(what.mode), static_cast<off_t>(what.offset),
-                       static_cast<off_t>(what.length));
-  });
+  for (;;) {
+    const int error = ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+    if (error != EINTR) return -error;
+  }
 }
 
 }  // namespace
@@ -255,6 +291,14 @@ bool out_of_range(const request& what) noexcept {
     case opcode::fadvise:
     case opcode::sync_file_range:
       return what.offset > most || what.length > most;
+    case opcode::splice:
+    case opcode::copy_file_range:
+      return (what.offset > most && what.offset != UINT64_MAX) ||
+             (second_offset(what) > most && second_offset(what) != UINT64_MAX);
+    case opcode::poll:
+      return what.flags > UINT16_MAX;
+    case opcode::timeout:
+      return what.offset > most;
     default:
       return false;
   }
@@ -290,14 +334,13 @@ std::int32_t perform(const request& what) noexcept {
     case opcode::fallocate:
       return allocate(what);
     case opcode::openat2:
-      return open_file_how(what);
+      return open_in_directory(what);
     case opcode::renameat:
       return rename_file(what);
     case opcode::unlinkat:
-      return answer_of(
-          [&] { return ::unlinkat(what.fd, first_path(what), static_cast<int>(what.flags)); });
+      return answer_of([&] { return ::unlinkat(what.fd, path_of(what), flags_of(what)); });
     case opcode::mkdirat:
-      return answer_of([&] { return ::mkdirat(what.fd, first_path(what), what.mode); });
+      return answer_of([&] { return ::mkdirat(what.fd, path_of(what), what.mode); });
     case opcode::linkat:
       return link_file(what);
     case opcode::symlinkat:
@@ -305,16 +348,15 @@ std::int32_t perform(const request& what) noexcept {
     case opcode::fadvise:
       return advise_file(what);
     case opcode::madvise:
-      return answer_of(
-          [&] { return ::madvise(what.address, what.length, static_cast<int>(what.flags)); });
+      return answer_of([&] { return ::madvise(what.address, what.length, flags_of(what)); });
     case opcode::sync_file_range:
-      return write_back_range(what);
+      return sync_range(what);
     case opcode::splice:
       return splice_files(what);
     case opcode::copy_file_range:
       return copy_range(what);
     case opcode::getdents:
-      return list_directory(what);
+      return directory_entries(what);
     case opcode::fgetxattr:
       return get_attribute(what);
     case opcode::fsetxattr:
@@ -322,10 +364,10 @@ std::int32_t perform(const request& what) noexcept {
     case opcode::poll:
       return wait_until_ready(what);
     case opcode::timeout:
-      return sleep_until(what);
+      return wait_until_time(what);
     case opcode::register_memory:
     case opcode::forget_memory:
-      return 0;  // only a hint
+      return 0;
     case opcode::cancel:
       return -ENOENT;
   }

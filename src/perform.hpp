@@ -13,9 +13,9 @@ namespace weir::detail {
 std::int32_t perform(const request& what) noexcept;
 
 /// Whether `what` can be refused with EINVAL without asking the kernel: an offset or a length that
-/// no off_t holds, or an offset so large that the transfer might end beyond. Checked the same way
-/// before every route to the kernel, because they differ there: io_uring takes an offset of -1 for
-/// "the current position" where pread(2) refuses it.
+/// no off_t holds, an offset so large that the transfer might end beyond, or events that poll(2)
+/// has no bit for. Checked the same way before every route to the kernel, because they differ
+/// there: io_uring takes an offset of -1 for "the current position" where pread(2) refuses it.
 bool out_of_range(const request& what) noexcept;
 
 }  // namespace weir::detail

@@ -1,12 +1,15 @@
 #include "perform.hpp"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <thread>
@@ -24,6 +27,8 @@ std::uint64_t most(opcode op) {
   return op == opcode::ftruncate ? INT64_MAX : INT64_MAX - transfer_max;
 }
 
+void* as_address(std::uint64_t number) { return reinterpret_cast<void*>(number); }
+
 // Invariant 2. The same on every route to the kernel: io_uring would take -1 for "where it is now".
 TEST(out_of_range, is_an_offset_that_no_off_t_holds) {
   for (const opcode op :
@@ -37,13 +42,40 @@ TEST(out_of_range, is_an_offset_that_no_off_t_holds) {
 
 TEST(out_of_range, is_a_length_that_cannot_be_allocated) {
   EXPECT_FALSE(out_of_range({.op = opcode::fallocate, .offset = INT64_MAX, .length = INT64_MAX}));
-  EXPECT_TRUE(out_of_range({.op = opcode::fallocate, .offset = UINT64_MAX, .length = 1}));
-  EXPECT_TRUE(out_of_range({.op = opcode::fallocate, .offset = 0, .length = UINT64_MAX}));
+  for (const opcode op : {opcode::fallocate, opcode::fadvise, opcode::sync_file_range}) {
+    EXPECT_TRUE(out_of_range({.op = op, .offset = UINT64_MAX, .length = 1}));
+    EXPECT_TRUE(out_of_range({.op = op, .offset = 0, .length = UINT64_MAX}));
+  }
+}
+
+TEST(out_of_range, is_an_offset_of_either_file_but_not_the_one_that_is_none) {
+  constexpr std::uint64_t biggest = INT64_MAX;
+  for (const opcode op : {opcode::splice, opcode::copy_file_range}) {
+    for (const std::uint64_t offset : {std::uint64_t{0}, biggest, UINT64_MAX}) {
+      EXPECT_FALSE(out_of_range({.op = op, .address = as_address(offset), .offset = offset}));
+    }
+    for (const std::uint64_t offset : {biggest + 1, UINT64_MAX - 1}) {
+      EXPECT_TRUE(out_of_range({.op = op, .address = as_address(offset)}));
+      EXPECT_TRUE(out_of_range({.op = op, .offset = offset}));
+    }
+  }
+}
+
+TEST(out_of_range, is_an_event_that_poll_has_no_bit_for) {
+  EXPECT_FALSE(out_of_range({.op = opcode::poll, .flags = 0xffff}));
+  EXPECT_TRUE(out_of_range({.op = opcode::poll, .flags = 0x10000}));
+}
+
+TEST(out_of_range, is_a_time_that_no_clock_shows) {
+  EXPECT_FALSE(out_of_range({.op = opcode::timeout, .offset = INT64_MAX}));
+  EXPECT_TRUE(out_of_range({.op = opcode::timeout, .offset = std::uint64_t{INT64_MAX} + 1}));
 }
 
 // It carries an address there.
 TEST(out_of_range, is_never_the_offset_of_a_statx) {
   EXPECT_FALSE(out_of_range({.op = opcode::statx, .offset = UINT64_MAX}));
+  EXPECT_FALSE(out_of_range({.op = opcode::renameat, .offset = UINT64_MAX}));
+  EXPECT_FALSE(out_of_range({.op = opcode::fgetxattr, .offset = UINT64_MAX}));
   EXPECT_FALSE(out_of_range({.op = opcode::nop, .offset = UINT64_MAX}));
 }
 
@@ -120,6 +152,132 @@ TEST(perform, waits_for_a_descriptor_that_does_not_block) {
   std::thread feeder([&] { pipe.feed(3); });
   EXPECT_EQ(perform(what), 3);
   feeder.join();
+}
+
+TEST(perform, makes_finds_renames_and_removes) {
+  const temp_directory directory;
+  const descriptor at = open_file(directory.path(), O_RDONLY | O_DIRECTORY);
+  const auto second_fd = static_cast<std::uint32_t>(at.get());
+  char folder[] = "folder";
+  char moved[] = "moved";
+  char link[] = "link";
+  char same[] = "same";
+  const auto address_of = [](char* text) { return reinterpret_cast<std::uintptr_t>(text); };
+  const auto made =
+      perform({.op = opcode::mkdirat, .fd = at.get(), .mode = 0700, .address = folder});
+  EXPECT_EQ(made, 0);
+  const auto renamed = perform({.op = opcode::renameat,
+                                .fd = at.get(),
+                                .mode = second_fd,
+                                .address = folder,
+                                .offset = address_of(moved)});
+  EXPECT_EQ(renamed, 0);
+  const auto linked = perform(
+      {.op = opcode::symlinkat, .mode = second_fd, .address = moved, .offset = address_of(link)});
+  EXPECT_EQ(linked, 0);
+  const auto named_twice = perform({.op = opcode::linkat,
+                                    .fd = at.get(),
+                                    .mode = second_fd,
+                                    .address = link,
+                                    .offset = address_of(same)});
+  EXPECT_EQ(named_twice, 0);
+  open_how how{.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .mode = 0, .resolve = 0};
+  request look{.op = opcode::openat2,
+               .fd = at.get(),
+               .address = same,
+               .offset = reinterpret_cast<std::uintptr_t>(&how),
+               .length = sizeof how};
+  const descriptor opened(perform(look));
+  EXPECT_TRUE(opened);
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  EXPECT_EQ(perform(look), -ELOOP);
+  std::array<std::byte, 4096> entries{};
+  const request list{
+      .op = opcode::getdents, .fd = at.get(), .address = entries.data(), .length = entries.size()};
+  EXPECT_GT(perform(list), 0);
+  EXPECT_EQ(perform(list), 0);
+  for (char* each : {link, same}) {
+    EXPECT_EQ(perform({.op = opcode::unlinkat, .fd = at.get(), .address = each}), 0);
+  }
+  request remove{.op = opcode::unlinkat, .fd = at.get(), .flags = AT_REMOVEDIR, .address = moved};
+  EXPECT_EQ(perform(remove), 0);
+  EXPECT_EQ(perform(remove), -ENOENT);
+}
+
+TEST(perform, moves_bytes_from_file_to_file) {
+  const temp_directory directory;
+  const descriptor from = make_patterned_file(directory / "from", 1000);
+  const descriptor to = make_file(directory / "to");
+  const pipe_ends pipe = make_pipe();
+  request copy{.op = opcode::copy_file_range,
+               .fd = from.get(),
+               .mode = static_cast<std::uint32_t>(to.get()),
+               .address = as_address(5),
+               .offset = 900,
+               .length = 400};
+  EXPECT_EQ(perform(copy), 100);
+  const auto copied = contents_of(directory / "to");
+  EXPECT_TRUE(holds_pattern(std::span(copied).subspan(5), 900));
+  copy.op = opcode::splice;
+  copy.mode = static_cast<std::uint32_t>(pipe.write.get());
+  EXPECT_EQ(perform(copy), -ESPIPE);
+  copy.address = as_address(UINT64_MAX);
+  EXPECT_EQ(perform(copy), 100);
+  EXPECT_EQ(bytes_in(pipe), 100);
+}
+
+// As a transfer does.
+TEST(perform, waits_to_splice_from_a_descriptor_that_does_not_block) {
+  const pipe_ends from = make_pipe(O_NONBLOCK);
+  const pipe_ends to = make_pipe(O_NONBLOCK);
+  request what{.op = opcode::splice,
+               .fd = from.read.get(),
+               .flags = SPLICE_F_NONBLOCK,
+               .mode = static_cast<std::uint32_t>(to.write.get()),
+               .address = as_address(UINT64_MAX),
+               .offset = UINT64_MAX,
+               .length = 10};
+  EXPECT_EQ(perform(what), -EAGAIN);
+  what.flags = 0;
+  std::thread feeder([&] { from.feed(3); });
+  EXPECT_EQ(perform(what), 3);
+  feeder.join();
+}
+
+TEST(perform, waits_for_readiness) {
+  const pipe_ends pipe = make_pipe();
+  const request reading{.op = opcode::poll, .fd = pipe.read.get(), .flags = POLLIN};
+  std::thread feeder([&] { pipe.feed(1); });
+  EXPECT_EQ(perform(reading), POLLIN);
+  feeder.join();
+  EXPECT_EQ(perform({.op = opcode::poll, .fd = -1, .flags = POLLIN}), -EBADF);
+  EXPECT_EQ(perform({.op = opcode::poll, .fd = closed_descriptor(), .flags = POLLIN}), -EBADF);
+}
+
+TEST(perform, knows_what_never_becomes_ready) {
+  const temp_directory directory;
+  const descriptor file = make_file(directory / "file");
+  const descriptor null = open_file("/dev/null", O_RDWR);
+  for (const int fd : {file.get(), null.get()}) {
+    EXPECT_EQ(perform({.op = opcode::poll, .fd = fd, .flags = POLLIN}), POLLIN);
+    EXPECT_EQ(perform({.op = opcode::poll, .fd = fd, .flags = POLLPRI}), -EINVAL);
+  }
+}
+
+TEST(perform, waits_until_a_time) {
+  using std::chrono::steady_clock;
+  EXPECT_EQ(perform({.op = opcode::timeout, .offset = 0}), 0);
+  const auto until = steady_clock::now() + std::chrono::milliseconds(5);
+  const std::chrono::nanoseconds offset = until.time_since_epoch();
+  const request what{.op = opcode::timeout, .offset = static_cast<std::uint64_t>(offset.count())};
+  EXPECT_EQ(perform(what), 0);
+  EXPECT_GE(steady_clock::now(), until);
+}
+
+TEST(perform, takes_hints_about_memory_without_a_word) {
+  for (const opcode op : {opcode::register_memory, opcode::forget_memory}) {
+    EXPECT_EQ(perform({.op = op, .address = nullptr, .length = 10}), 0);
+  }
 }
 
 TEST(perform, finds_nothing_to_cancel) {

@@ -31,20 +31,43 @@ constexpr std::uint64_t wake_tag = 1;
 // A hint of this driver's own, while it holds the operation.
 constexpr std::uint8_t asked_again = 0x80;
 
+// No kernel has an opcode of this number: threads carry the operation out.
+constexpr std::uint8_t none = 255;
+
 /// What the kernel must have to carry an operation of this opcode out natively.
-constexpr auto native_opcode = [] {
-  std::array<std::uint8_t, opcode_count> table{};
-  table.fill(UINT8_MAX);  // carried out by threads
-  constexpr std::array first = {
-      IORING_OP_NOP,   IORING_OP_READ,  IORING_OP_WRITE,  IORING_OP_READV, IORING_OP_WRITEV,
-      IORING_OP_FSYNC, IORING_OP_FSYNC, IORING_OP_OPENAT, IORING_OP_CLOSE, IORING_OP_STATX,
-  };
-  std::ranges::copy(first, table.begin());
-  table[static_cast<unsigned>(opcode::ftruncate)] = ioring_op_ftruncate;
-  table[static_cast<unsigned>(opcode::fallocate)] = IORING_OP_FALLOCATE;
-  table[static_cast<unsigned>(opcode::cancel)] = IORING_OP_ASYNC_CANCEL;
-  return table;
-}();
+constexpr std::array<std::uint8_t, opcode_count> native_opcode = {
+    IORING_OP_NOP,
+    IORING_OP_READ,
+    IORING_OP_WRITE,
+    IORING_OP_READV,
+    IORING_OP_WRITEV,
+    IORING_OP_FSYNC,
+    IORING_OP_FSYNC,
+    IORING_OP_OPENAT,
+    IORING_OP_CLOSE,
+    IORING_OP_STATX,
+    ioring_op_ftruncate,
+    IORING_OP_FALLOCATE,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    none,
+    IORING_OP_ASYNC_CANCEL,
+};
 
 /// Set-up flags, from what the newest kernels like best down to what 5.10 takes. The ring starts
 /// disabled on every rung: it is enabled by the thread that drives it, which with SINGLE_ISSUER
@@ -112,7 +135,7 @@ void prepare(io_uring_sqe* sqe, const request& what) noexcept {
           sqe, what.address,
           what.address == nullptr ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL : 0);
     default:
-      return;
+      std::unreachable();  // `native_opcode` has none
   }
 }
 
