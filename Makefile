@@ -9,7 +9,7 @@ help:
 	@echo 'make            build the libraries, the command and the tests in build/release'
 	@echo 'make test       build and run the tests'
 	@echo 'make demo       build and show what weir does'
-	@echo 'make bench      build and measure weir cp against other ways of copying'
+	@echo 'make bench      build and measure weir beside its peers'
 	@echo 'make install    build and install into PREFIX ($(PREFIX)), below DESTDIR if given'
 	@echo 'make format     format every tracked C++ file'
 	@echo 'make clean      remove build/'
@@ -27,7 +27,11 @@ test: build
 demo: build
 	python3 tools/demo/demo.py --build build/release
 
-bench: build
+bench:
+	@scripts/install-packages bench
+	cmake --preset release -DWEIR_BUILD_BENCH=ON
+	cmake --build --preset release
+	for program in build/release/bench/bench_*; do echo; echo "== $$program"; $$program || exit 1; done
 	python3 bench/copy/copy.py --build build/release
 
 # Configured again because Debian's library directory depends on the prefix. ldconfig, because the

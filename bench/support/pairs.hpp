@@ -1,0 +1,72 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string_view>
+#include <vector>
+
+/// What the benchmarks share: two ways of doing the same work, measured in turn in one process, and
+/// compared pair by pair, so that what the machine does meanwhile befalls both.
+namespace weir::bench {
+
+inline double seconds_of(auto&& work) {
+  const auto before = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+}
+
+struct comparison {
+  double median = 0;  ///< of the pairs' ratios, ours by the peer's
+  double least = 0;
+  double most = 0;
+  double ours = 0;  ///< median seconds of one slice
+  double peers = 0;
+};
+
+inline double median_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 != 0 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+/// Slices A B, B A, A B, …, after one of each that is not counted.
+inline comparison compare(auto&& ours, auto&& peer, int pairs = 15) {
+  std::vector<double> ratios;
+  std::vector<double> our_times;
+  std::vector<double> peer_times;
+  ours();
+  peer();
+  for (int pair = 0; pair < pairs; ++pair) {
+    double our_time = 0;
+    double peer_time = 0;
+    if (pair % 2 == 0) {
+      our_time = seconds_of(ours);
+      peer_time = seconds_of(peer);
+    } else {
+      peer_time = seconds_of(peer);
+      our_time = seconds_of(ours);
+    }
+    ratios.push_back(our_time / peer_time);
+    our_times.push_back(our_time);
+    peer_times.push_back(peer_time);
+  }
+  return {.median = median_of(ratios),
+          .least = *std::ranges::min_element(ratios),
+          .most = *std::ranges::max_element(ratios),
+          .ours = median_of(our_times),
+          .peers = median_of(peer_times)};
+}
+
+inline void print_heading() {
+  std::printf("%-58s %10s %10s %7s  %s\n", "", "weir ns", "peer ns", "ratio", "spread");
+}
+
+/// One row: nanoseconds for one of `operations` in a slice.
+inline void print(std::string_view title, const comparison& result, double operations) {
+  std::printf("%-58.*s %10.1f %10.1f %7.3f  %.3f to %.3f\n", static_cast<int>(title.size()),
+              title.data(), result.ours / operations * 1e9, result.peers / operations * 1e9,
+              result.median, result.least, result.most);
+}
+
+}  // namespace weir::bench
