@@ -36,4 +36,8 @@ struct uring_restrictions {
 };
 opened_driver open_uring(const driver_limits& limits, const uring_restrictions& restrictions);
 
+/// Wraps a driver that was opened with these limits in `lawful_faults` (<weir/faulty.hpp>). Their
+/// seed is the environment variable WEIR_FAULT_SEED, a number or any other text, else 1.
+opened_driver wrap_faulty(std::unique_ptr<driver> inner, const driver_limits& limits);
+
 }  // namespace weir::detail

@@ -80,6 +80,8 @@ class allocation : public driver_test {
 };
 
 INSTANTIATE_TEST_SUITE_P(drivers, allocation, ::testing::ValuesIn(driver_names), name_of_driver);
+INSTANTIATE_TEST_SUITE_P(wrapped, allocation, ::testing::ValuesIn(faulty_driver_names),
+                         name_of_driver);
 
 // Else every test below would pass.
 TEST_P(allocation, is_counted) {

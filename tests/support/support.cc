@@ -48,7 +48,29 @@ const driver_report& report_of(std::string_view driver) {
   return *found;
 }
 
+namespace {
+
+constexpr std::string_view faulty_suffix = "_faulty";
+
+std::unique_ptr<driver> in_faults_of_timing(std::unique_ptr<driver> inner, unsigned queue_depth) {
+  const char* seed = std::getenv("WEIR_FAULT_SEED");
+  faulty_options options =
+      faults_of_timing(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1);
+  options.queue_depth = queue_depth;
+  return std::move(make_faulty(std::move(inner), options).value());
+}
+
+}  // namespace
+
+std::string_view innermost(std::string_view driver) {
+  if (driver.ends_with(faulty_suffix)) driver.remove_suffix(faulty_suffix.size());
+  return driver;
+}
+
 std::unique_ptr<driver> open_driver_named(std::string_view name, driver_options options) {
+  if (name.ends_with(faulty_suffix)) {
+    return in_faults_of_timing(open_driver_named(innermost(name), options), options.queue_depth);
+  }
   options.name = name;
   std::vector<driver_report> tried;
   auto opened = open_driver(options, tried);
@@ -63,7 +85,7 @@ std::unique_ptr<io_context> open_context(std::string_view driver, driver_options
 }
 
 void driver_test::SetUp() {
-  const driver_report& report = report_of(GetParam());
+  const driver_report& report = report_of(innermost(GetParam()));
   if (!report.available) GTEST_SKIP() << "SKIPPED: " << report.reason;
 }
 

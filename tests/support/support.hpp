@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "weir/faulty.hpp"
 #include "weir/weir.hpp"
 
 /// What the tests share: a vocabulary for files, pipes, operations and children.
@@ -39,6 +40,13 @@ inline constexpr bool address_sanitizer = false;
 /// Every driver there is, in the default order.
 inline constexpr std::string_view driver_names[] = {"uring", "linux_aio", "threads", "sync"};
 
+/// The same, each wrapped in faults of timing (<weir/faulty.hpp>), which change no answer. Their seed
+/// is WEIR_FAULT_SEED, else 1.
+inline constexpr std::string_view faulty_driver_names[] = {"uring_faulty", "linux_aio_faulty",
+                                                           "threads_faulty", "sync_faulty"};
+/// "uring" for "uring_faulty" as for "uring".
+std::string_view innermost(std::string_view driver);
+
 /// What this machine said when the driver was tried; asked once.
 const driver_report& report_of(std::string_view driver);
 
@@ -52,7 +60,8 @@ class driver_test : public ::testing::TestWithParam<std::string_view> {
   void SetUp() override;
 };
 
-/// A test's name must end in the driver's: continuous integration counts them by it.
+/// A test's name must end in the driver's, or in that and a variation ("uring_faulty"): continuous
+/// integration counts them by it.
 std::string name_of_driver(const ::testing::TestParamInfo<std::string_view>& tested);
 
 /// Forwards everything: to see what passes, or to change it, override one function.
