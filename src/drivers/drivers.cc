@@ -1,6 +1,8 @@
 // The drivers, and how one is chosen.
 //
 //   uring.cc          io_uring: everything native that the kernel has
+//   uring_ring.*      the queues shared with the kernel; uring_prepare.* what is written into them;
+//   uring_memory.*    and memory that the kernel keeps at hand
 //   linux_aio.cc      Linux AIO for O_DIRECT transfers, threads for the rest
 //   threads.cc        a pool of threads and blocking calls
 //   sync.cc           performs at submit: the smallest driver, and documentation
