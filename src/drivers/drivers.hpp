@@ -33,6 +33,7 @@ opened_driver open_sync(const driver_limits& limits);
 struct uring_restrictions {
   std::uint32_t refused_setup_flags = 0;  ///< IORING_SETUP_*: EINVAL
   std::uint64_t missing_opcodes = 0;      ///< bits by weir's `opcode`: not in the probe
+  bool cancels_one_by_one = false;        ///< does not know how to cancel everything at once
 };
 opened_driver open_uring(const driver_limits& limits, const uring_restrictions& restrictions);
 
