@@ -157,7 +157,7 @@ class faulty_driver final : public driver {
 
   void cancel(operation& request) noexcept;
   bool withdraw(operation& target) noexcept;
-  void withdraw_everything() noexcept;
+  void withdraw_named(const request& cancel) noexcept;
 
   void hand_over() noexcept;
   void complete_early() noexcept;
@@ -198,8 +198,7 @@ void faulty_driver::submit(operation_queue& staged) noexcept {
   const std::size_t most = most_to_take(staged.size());
   for (std::size_t count = 0; !staged.empty(); ++count) {
     operation& op = staged.front();
-    const bool is_cancel = op.args.op == opcode::cancel;
-    if (!is_cancel && in_flight_ >= options_.queue_depth) break;
+    if (takes_room(op.args.op) && in_flight_ >= options_.queue_depth) break;
     if (count == most) {
       refused_ = true;
       takes_all_until_ = reaps_ + 2;
@@ -207,7 +206,7 @@ void faulty_driver::submit(operation_queue& staged) noexcept {
       break;
     }
     staged.pop_front();
-    is_cancel ? cancel(op) : take(op);
+    op.args.op == opcode::cancel ? cancel(op) : take(op);
   }
   hand_over();
   if (dice_.hits(fault::early_completion, submits_, options_.early_completion)) complete_early();
@@ -223,7 +222,7 @@ std::size_t faulty_driver::most_to_take(std::size_t staged) noexcept {
 void faulty_driver::take(operation& op) noexcept {
   const std::uint64_t number = ++operations_;
   const request asked = op.args;
-  ++in_flight_;
+  if (takes_room(asked.op)) ++in_flight_;
   if (options_.decide) {
     if (const auto answer = options_.decide(asked)) {
       tell(fault::decided, asked);
@@ -301,7 +300,7 @@ void faulty_driver::complete_early() noexcept {
 
 void faulty_driver::cancel(operation& request) noexcept {
   auto* target = static_cast<operation*>(request.args.address);
-  if (target == nullptr) withdraw_everything();
+  if (target == nullptr) withdraw_named(request.args);
   if (target != nullptr && withdraw(*target)) return finish(request, 0);
   cancels_.push_back(request);
 }
@@ -317,10 +316,20 @@ bool faulty_driver::withdraw(operation& target) noexcept {
   return found;
 }
 
-void faulty_driver::withdraw_everything() noexcept {
-  for (operation_queue& each : held_) waiting_.append(std::move(each));
+void faulty_driver::withdraw_named(const request& cancel) noexcept {
+  const auto withdraw_from = [&](operation_queue& held) {
+    operation_queue all = std::move(held);
+    while (!all.empty()) {
+      operation& op = all.pop_front();
+      names(cancel, op) ? finish(op, -ECANCELED) : held.push_back(op);
+    }
+  };
+  withdraw_from(waiting_);
   held_count_ = 0;
-  while (!waiting_.empty()) finish(waiting_.pop_front(), -ECANCELED);
+  for (operation_queue& each : held_) {
+    withdraw_from(each);
+    held_count_ += each.size();
+  }
 }
 
 // --- completion ----------------------------------------------------------------------------------
@@ -369,7 +378,7 @@ void faulty_driver::give_back(operation_queue& completed) noexcept {
   operation_queue ordered;
   while (!finished_.empty()) {
     operation& op = finished_.pop_front();
-    if (op.args.op != opcode::cancel) --in_flight_;
+    if (takes_room(op.args.op)) --in_flight_;
     const bool overtakes = dice_.hits(fault::reorder, ++given_, options_.reorder);
     if (overtakes && !ordered.empty()) tell(fault::reorder, op.args);
     overtakes ? ordered.push_front(op) : ordered.push_back(op);

@@ -83,7 +83,7 @@ class linux_aio_driver final : public driver {
   static bool truly_asynchronous(const request& what) noexcept;
   void prepare(operation& op) noexcept;
   void submit_prepared() noexcept;
-  std::int32_t cancel(operation* target) noexcept;
+  std::int32_t cancel(const request& what) noexcept;
   void give_back(iocb& block) noexcept { free_.push_back(&block); }
 
   void collect(operation_queue& completed) noexcept;
@@ -136,7 +136,7 @@ void linux_aio_driver::submit(operation_queue& staged) noexcept {
     if (op.args.op == opcode::cancel) {
       staged.pop_front();
       submit_prepared();  // its target may be among these
-      op.set_answer(cancel(static_cast<operation*>(op.args.address)));
+      op.set_answer(cancel(op.args));
       cancels_.push_back(op);
       continue;
     }
@@ -192,11 +192,16 @@ void linux_aio_driver::submit_prepared() noexcept {
 }
 
 // io_cancel(2) is implemented for no file: what the kernel has begun, it ends.
-std::int32_t linux_aio_driver::cancel(operation* target) noexcept {
-  int answer = outside_.cancel(target);
-  if (target == nullptr || answer != 0) answer = pool_->cancel(target);
-  if (answer != -ENOENT) return answer;
-  return target->in_flight() ? -EALREADY : -ENOENT;
+std::int32_t linux_aio_driver::cancel(const request& what) noexcept {
+  if (what.address == nullptr) {
+    outside_.cancel_named(what);
+    pool_->cancel_named(what);
+    return 0;
+  }
+  auto& target = *static_cast<operation*>(what.address);
+  if (outside_.cancel(target) == 0) return 0;
+  const int answer = pool_->cancel(target);
+  return answer == -ENOENT && target.in_flight() ? -EALREADY : answer;
 }
 
 // --- completion ----------------------------------------------------------------------------------

@@ -84,8 +84,11 @@ bool poll_set::cancel(operation& op, operation_queue& completed) noexcept {
   return true;
 }
 
-void poll_set::cancel_all(operation_queue& completed) noexcept {
-  while (!empty()) finish(polls_[polls_.size() - 1], -ECANCELED, completed);
+// From the last to the first: what goes leaves its place to the last.
+void poll_set::cancel_named(const request& cancel, operation_queue& completed) noexcept {
+  for (std::size_t i = polls_.size(); i > 0; --i) {
+    if (names(cancel, polls_[i - 1])) finish(polls_[i - 1], -ECANCELED, completed);
+  }
 }
 
 }  // namespace weir::detail

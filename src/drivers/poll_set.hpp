@@ -30,7 +30,8 @@ class poll_set {
 
   /// Completes `op` with ECANCELED; false where it is not here.
   bool cancel(operation& op, operation_queue& completed) noexcept;
-  void cancel_all(operation_queue& completed) noexcept;
+  /// Those that `cancel`, a request for many, means.
+  void cancel_named(const request& cancel, operation_queue& completed) noexcept;
 
   bool empty() const noexcept { return polls_.empty(); }
 

@@ -39,18 +39,18 @@ void readiness::start(operation& op) noexcept {
   finished_.push_back(op);
 }
 
-int readiness::cancel(operation* target) noexcept {
-  if (target == nullptr) {
-    timers_.cancel_all(finished_);
-    polls_.cancel_all(finished_);
+int readiness::cancel(operation& target) noexcept {
+  if (timers_.remove(target)) {
+    target.set_answer(-ECANCELED);
+    finished_.push_back(target);
     return 0;
   }
-  if (timers_.remove(*target)) {
-    target->set_answer(-ECANCELED);
-    finished_.push_back(*target);
-    return 0;
-  }
-  return polls_.cancel(*target, finished_) ? 0 : -ENOENT;
+  return polls_.cancel(target, finished_) ? 0 : -ENOENT;
+}
+
+void readiness::cancel_named(const request& cancel) noexcept {
+  timers_.cancel_named(cancel, finished_);
+  polls_.cancel_named(cancel, finished_);
 }
 
 void readiness::collect(operation_queue& completed) noexcept {

@@ -27,8 +27,10 @@ class readiness {
   /// Takes a poll or a timeout. It completes by `collect`.
   void start(operation& op) noexcept;
 
-  /// Answers as a cancel request does, 0 or -ENOENT. Null means everything: 0.
-  int cancel(operation* target) noexcept;
+  /// Answers as a cancel request does, 0 or -ENOENT.
+  int cancel(operation& target) noexcept;
+  /// What `cancel`, a request for many, means.
+  void cancel_named(const request& cancel) noexcept;
 
   /// Appends what is ready, due, refused or cancelled. Does not wait.
   void collect(operation_queue& completed) noexcept;

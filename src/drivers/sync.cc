@@ -49,7 +49,9 @@ class sync_driver final : public driver {
  private:
   std::int32_t carry_out(const request& what) noexcept {
     if (what.op != opcode::cancel) return perform(what);
-    return outside_.cancel(static_cast<operation*>(what.address));
+    if (what.address != nullptr) return outside_.cancel(*static_cast<operation*>(what.address));
+    outside_.cancel_named(what);
+    return 0;
   }
 
   void collect(operation_queue& completed) noexcept {

@@ -29,7 +29,7 @@ class threads_driver final : public driver {
       if (op.args.op == opcode::cancel) {
         staged.pop_front();
         pool_->submit(std::exchange(work, {}));  // its target may be among these
-        op.set_answer(cancel(static_cast<operation*>(op.args.address)));
+        op.set_answer(cancel(op.args));
         cancels_.push_back(op);
       } else if (readiness::takes(op.args.op)) {
         outside_.start(staged.pop_front());
@@ -57,9 +57,14 @@ class threads_driver final : public driver {
   int fd() const noexcept override { return outside_.fd(); }
 
  private:
-  std::int32_t cancel(operation* target) noexcept {
-    const int answer = outside_.cancel(target);
-    return target != nullptr && answer == 0 ? answer : pool_->cancel(target);
+  std::int32_t cancel(const request& what) noexcept {
+    if (what.address == nullptr) {
+      outside_.cancel_named(what);
+      pool_->cancel_named(what);
+      return 0;
+    }
+    auto& target = *static_cast<operation*>(what.address);
+    return outside_.cancel(target) == 0 ? 0 : pool_->cancel(target);
   }
 
   void collect(operation_queue& completed) noexcept {

@@ -40,7 +40,8 @@ void timer_queue::expire(operation_queue& completed) noexcept {
   }
 }
 
-void timer_queue::cancel_all(operation_queue& completed) noexcept {
+void timer_queue::cancel_named(const request& cancel, operation_queue& completed) noexcept {
+  if (cancel.fd >= 0) return;
   for (const entry& each : heap_) {
     each.op->set_answer(-ECANCELED);
     completed.push_back(*each.op);

@@ -23,7 +23,8 @@ class timer_queue {
   void expire(operation_queue& completed) noexcept;
 
   /// Completes all of them with ECANCELED.
-  void cancel_all(operation_queue& completed) noexcept;
+  /// All, if `cancel`, a request for many, means all: they have no descriptor.
+  void cancel_named(const request& cancel, operation_queue& completed) noexcept;
 
   bool empty() const noexcept { return heap_.empty(); }
   deadline earliest() const noexcept { return empty() ? deadline::never() : heap_.front().time; }

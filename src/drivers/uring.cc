@@ -9,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "drivers/cancel_marks.hpp"
 #include "drivers/drivers.hpp"
 #include "drivers/event_fd.hpp"
 #include "drivers/poll_set.hpp"
@@ -78,7 +79,8 @@ class uring_driver final : public driver {
   void poll(operation& op) noexcept;
   void cancel(operation& request) noexcept;
   bool cancel_here(operation& target) noexcept;
-  void cancel_polls() noexcept;
+  void cancel_many(operation& request) noexcept;
+  void cancel_polls(const request& named) noexcept;
   void offload(operation& op) noexcept;
   void finish_here(operation& op, std::int32_t answer) noexcept;
   void keep_watch(watch& kept, int fd) noexcept;
@@ -97,17 +99,17 @@ class uring_driver final : public driver {
   const driver_limits limits_;
   uring_ring ring_;
   std::array<bool, opcode_count> native_{};
-  bool cancels_all_ = true;         // as far as is known: since 5.19
-  bool cancelling_all_ = false;     // until nothing is in flight
-  bool must_cancel_polls_ = false;  // one by one
+  bool cancels_all_ = true;  // as far as is known: since 5.19
+  cancel_marks marks_;
   bool woken_ = false;
   bool others_ready_ = false;          // among `other_polls_`
   std::size_t in_flight_ = 0;          // with the kernel or the threads, but for what is below
   std::size_t cancels_in_flight_ = 0;  // with the kernel
   poll_list polls_;                    // with the kernel
   timer_queue timers_;
-  operation_queue again_;  // to be handed to the kernel once more
-  operation_queue done_;   // finished, not yet reaped
+  operation_queue again_;       // to be handed to the kernel once more
+  operation_queue one_by_one_;  // cancels of many, whose polls the kernel must be named
+  operation_queue done_;        // finished, not yet reaped
   uring_memory memory_{ring_};
   std::uint64_t clock_count_ = clock_tag;  // names the IORING_OP_TIMEOUT that shows at fd()
   deadline clock_set_to_ = deadline::never();
@@ -155,7 +157,7 @@ int uring_driver::find_native(std::uint64_t missing) noexcept {
 
 void uring_driver::submit(operation_queue& staged) noexcept {
   if (!ring_.enabled()) ring_.enable(limits_.threads);
-  if (in_flight_ == 0) cancelling_all_ = false;
+  if (in_flight_ == 0) marks_.clear();
   while (!staged.empty() && has_room_for(staged.front())) take(staged.pop_front());
 }
 
@@ -231,20 +233,21 @@ void uring_driver::poll(operation& op) noexcept {
 
 void uring_driver::cancel(operation& request) noexcept {
   auto* target = static_cast<operation*>(request.args.address);
-  if (target != nullptr) {
-    target->request_cancel();
-    if (cancel_here(*target)) return finish_here(request, 0);
-  } else {
-    cancelling_all_ = true;
-    timers_.cancel_all(done_);
-    other_polls_.cancel_all(done_);
-  }
-  const int answer = offload_ ? offload_->cancel(target) : -ENOENT;
-  if (target != nullptr && answer != -ENOENT) return finish_here(request, answer);
-  if (target == nullptr && !cancels_all_) {
-    must_cancel_polls_ = true;
-    return finish_here(request, 0);
-  }
+  if (target == nullptr) return cancel_many(request);
+  target->request_cancel();
+  if (cancel_here(*target)) return finish_here(request, 0);
+  const int answer = offload_ ? offload_->cancel(*target) : -ENOENT;
+  if (answer != -ENOENT) return finish_here(request, answer);
+  ++cancels_in_flight_;
+  hand_to_kernel(request, 0);
+}
+
+void uring_driver::cancel_many(operation& request) noexcept {
+  marks_.mark(request.args);
+  timers_.cancel_named(request.args, done_);
+  other_polls_.cancel_named(request.args, done_);
+  if (offload_) offload_->cancel_named(request.args);
+  if (!cancels_all_) return one_by_one_.push_back(request);
   ++cancels_in_flight_;
   hand_to_kernel(request, 0);
 }
@@ -257,12 +260,13 @@ bool uring_driver::cancel_here(operation& target) noexcept {
 }
 
 // From the last to the first, since what completes meanwhile leaves its place to the last.
-void uring_driver::cancel_polls() noexcept {
-  must_cancel_polls_ = false;
+void uring_driver::cancel_polls(const request& named) noexcept {
   for (std::size_t i = polls_.size(); i > 0; i = std::min(i - 1, polls_.size())) {
+    if (!names(named, polls_[i - 1])) continue;
     io_uring_sqe& sqe = next_sqe();
-    if (i > polls_.size()) continue;
-    io_uring_prep_cancel(&sqe, &polls_[i - 1], 0);
+    // Taking an entry may have taken completions, and this poll with them.
+    const bool still = i <= polls_.size() && names(named, polls_[i - 1]);
+    still ? io_uring_prep_cancel(&sqe, &polls_[i - 1], 0) : io_uring_prep_nop(&sqe);
     io_uring_sqe_set_data64(&sqe, ignored_tag);
   }
 }
@@ -376,7 +380,11 @@ void uring_driver::show_time() noexcept {
 void uring_driver::take_completions() noexcept {
   take_from_ring();
   while (!again_.empty()) hand_to_kernel(again_.pop_front(), IOSQE_ASYNC);
-  if (must_cancel_polls_) cancel_polls();
+  while (!one_by_one_.empty()) {
+    operation& request = one_by_one_.pop_front();
+    cancel_polls(request.args);
+    finish_here(request, 0);
+  }
   if (offload_) in_flight_ -= offload_->collect(done_);
   if (std::exchange(others_ready_, false)) other_polls_.collect(done_);
   timers_.expire(done_);
@@ -427,8 +435,7 @@ void uring_driver::take_cancel(operation& request, std::int32_t answer) noexcept
   const auto* target = static_cast<const operation*>(request.args.address);
   if (target == nullptr) {
     if (answer == -EINVAL) cancels_all_ = false;
-    must_cancel_polls_ = !cancels_all_;
-    answer = 0;
+    return cancels_all_ ? finish_here(request, 0) : one_by_one_.push_back(request);
   }
   // The kernel does not find what a disk is busy with; it is in flight all the same.
   if (answer == -ENOENT && target->in_flight()) answer = -EALREADY;
@@ -455,9 +462,10 @@ void uring_driver::take_answer(operation& op, std::int32_t answer) noexcept {
   const bool asked_twice = (what.hints & asked_again) != 0;
   op.args.hints &= static_cast<std::uint8_t>(~asked_again);
   const bool would_block = answer == -EAGAIN && may_wait(what);
-  const bool given_up = (answer == -ECANCELED && !op.cancel_requested() && !cancelling_all_) ||
+  const bool given_up = (answer == -ECANCELED && !op.cancel_requested() && !marks_.covers(op)) ||
                         (would_block && what.op == opcode::splice);
-  if (answer == -EINTR && cancelling_all_) answer = -ECANCELED;
+  if (answer == -EINTR && marks_.covers(op)) answer = -ECANCELED;
+  if (what.op == opcode::close) marks_.closed(what.fd);
   // It has been closed; once more would close another's.
   if (answer == -EINTR && what.op == opcode::close) answer = 0;
   if (answer == -EINTR || (would_block && !asked_twice && !given_up)) {

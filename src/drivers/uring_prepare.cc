@@ -54,11 +54,11 @@ void prepare_splice(io_uring_sqe* sqe, const request& what) {
                        transfer_length(what), what.flags);
 }
 
-// Of everything, where it names nothing; since Linux 5.19.
+// Of many, where it names no operation; since Linux 5.19.
 void prepare_cancel(io_uring_sqe* sqe, const request& what) {
-  const bool everything = what.address == nullptr;
-  io_uring_prep_cancel(sqe, what.address,
-                       everything ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL : 0);
+  if (what.address != nullptr) return io_uring_prep_cancel(sqe, what.address, 0);
+  if (what.fd >= 0) return io_uring_prep_cancel_fd(sqe, what.fd, IORING_ASYNC_CANCEL_ALL);
+  io_uring_prep_cancel(sqe, nullptr, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ TEST(timer_queue, has_no_earliest_when_it_is_empty) {
   EXPECT_EQ(timers.earliest(), deadline::never());
   operation_queue completed;
   timers.expire(completed);
-  timers.cancel_all(completed);
+  timers.cancel_named(cancel_request_for_all(), completed);
   EXPECT_TRUE(completed.empty());
 }
 
@@ -61,7 +61,7 @@ TEST(timer_queue, expires_what_has_passed_in_order_and_keeps_the_rest) {
   }
   EXPECT_EQ(times, (std::vector<std::uint64_t>{0, 3, 3, 5, 9}));
   EXPECT_EQ(timers.earliest(), deadline{static_cast<std::int64_t>(future)});
-  timers.cancel_all(completed);
+  timers.cancel_named(cancel_request_for_all(), completed);
   ASSERT_EQ(completed.size(), 1);
   EXPECT_EQ(completed.front().answer(), -ECANCELED);
   EXPECT_TRUE(timers.empty());
