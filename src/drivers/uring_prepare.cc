@@ -126,33 +126,21 @@ std::optional<std::uint8_t> native_opcode(opcode op) noexcept {
   return std::nullopt;
 }
 
-bool fits_entry(const request& what) noexcept {
-  switch (what.op) {
-    case opcode::fadvise:
-    case opcode::madvise:
-    case opcode::sync_file_range:
-      return what.length <= UINT32_MAX;
-    case opcode::splice:
-      return what.length != 0;  // io_uring looks at the files first, splice(2) at nothing
-    default:
-      return true;
-  }
-}
-
 // None of these waits inside the submission: what the kernel cannot do at once it leaves to its
 // workers, and names, attributes, advice that reads, and splicing it leaves to them always.
 void prepare(io_uring_sqe& entry, const request& what) noexcept {
   io_uring_sqe* const sqe = &entry;
-  const std::uint8_t op = native_opcode(what.op).value_or(IORING_OP_NOP);
   switch (what.op) {
     case opcode::nop:
       return io_uring_prep_nop(sqe);
     case opcode::read:
+      return prepare_transfer(sqe, what, IORING_OP_READ, transfer_length(what));
     case opcode::write:
-      return prepare_transfer(sqe, what, op, transfer_length(what));
+      return prepare_transfer(sqe, what, IORING_OP_WRITE, transfer_length(what));
     case opcode::readv:
+      return prepare_transfer(sqe, what, IORING_OP_READV, vector_count(what));
     case opcode::writev:
-      return prepare_transfer(sqe, what, op, vector_count(what));
+      return prepare_transfer(sqe, what, IORING_OP_WRITEV, vector_count(what));
     case opcode::fsync:
       return io_uring_prep_fsync(sqe, what.fd, 0);
     case opcode::fdatasync:
@@ -165,7 +153,7 @@ void prepare(io_uring_sqe& entry, const request& what) noexcept {
       return io_uring_prep_statx(sqe, what.fd, path_of(what), flags_of(what), what.mode,
                                  reinterpret_cast<struct statx*>(what.offset));
     case opcode::ftruncate:
-      return io_uring_prep_rw(op, sqe, what.fd, nullptr, 0, what.offset);
+      return io_uring_prep_rw(ioring_op_ftruncate, sqe, what.fd, nullptr, 0, what.offset);
     case opcode::fallocate:
       return io_uring_prep_fallocate(sqe, what.fd, static_cast<int>(what.mode),
                                      static_cast<off_t>(what.offset),
@@ -196,8 +184,9 @@ void prepare(io_uring_sqe& entry, const request& what) noexcept {
     case opcode::splice:
       return prepare_splice(sqe, what);
     case opcode::fgetxattr:
+      return prepare_attribute(sqe, what, IORING_OP_FGETXATTR);
     case opcode::fsetxattr:
-      return prepare_attribute(sqe, what, op);
+      return prepare_attribute(sqe, what, IORING_OP_FSETXATTR);
     case opcode::poll:
       return io_uring_prep_poll_add(sqe, what.fd, what.flags);
     case opcode::cancel:

@@ -435,14 +435,12 @@ struct odd_requests {
     all.push_back(remove_request(path, 1));
     for (const opcode op :
          {opcode::unlinkat, opcode::mkdirat, opcode::renameat, opcode::linkat, opcode::symlinkat}) {
-      all.push_back({.op = op, .fd = -1, .mode = second(-1), .address = nullptr});
       request what = on_two_paths(op, name, name);
-      what.fd = closed_descriptor();
-      what.mode = second(closed_descriptor());
-      all.push_back(what);
-      what.fd = file.get();  // no directory
-      what.mode = second(file.get());
-      all.push_back(what);
+      for (const int fd : {-1, closed_descriptor(), file.get()}) {  // the last is no directory
+        what.fd = fd;
+        what.mode = second(fd);
+        all.push_back(what);
+      }
     }
   }
 
