@@ -444,17 +444,6 @@ policy_sender file::write_at(std::span<const std::byte> memory, std::uint64_t of
   return {context_or_null(), on_this(what, options), state_};
 }
 
-buffer_sender file::read_at(buffer data, std::uint64_t offset, const io_options& options) noexcept {
-  const request what = transfer(opcode::read, data.data(), data.size(), offset);
-  return {context_or_null(), on_this(what, options), state_, std::move(data)};
-}
-
-buffer_sender file::write_at(buffer data, std::uint64_t offset,
-                             const io_options& options) noexcept {
-  const request what = transfer(opcode::write, data.data(), data.size(), offset);
-  return {context_or_null(), on_this(what, options), state_, std::move(data)};
-}
-
 io_sender file::readv_at(std::span<const iovec> memory, std::uint64_t offset) noexcept {
   const request what = transfer(opcode::readv, memory.data(), memory.size(), offset);
   return {context_or_null(), on_this(what), state_};
