@@ -17,6 +17,9 @@ struct refusal {
 
 using opened_driver = std::expected<std::unique_ptr<driver>, refusal>;
 
+/// Half of the largest completion queue of io_uring.
+inline constexpr unsigned max_queue_depth = 16384;
+
 /// `driver_options`, checked and with defaults filled in.
 struct driver_limits {
   unsigned queue_depth;

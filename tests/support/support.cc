@@ -41,6 +41,8 @@ std::string in_words(std::int32_t answer) {
 
 // --- drivers -------------------------------------------------------------------------------------
 
+std::string_view innermost(std::string_view driver) { return driver.substr(driver.rfind(':') + 1); }
+
 const driver_report& report_of(std::string_view driver) {
   static const std::vector<driver_report> reports = probe_drivers();
   const auto found = std::ranges::find(reports, driver, &driver_report::name);
@@ -63,12 +65,18 @@ std::unique_ptr<io_context> open_context(std::string_view driver, driver_options
 }
 
 void driver_test::SetUp() {
-  const driver_report& report = report_of(GetParam());
+  const driver_report& report = report_of(innermost(GetParam()));
   if (!report.available) GTEST_SKIP() << "SKIPPED: " << report.reason;
 }
 
 std::string name_of_driver(const ::testing::TestParamInfo<std::string_view>& tested) {
-  return std::string(tested.param);
+  std::string_view name = tested.param;
+  std::string words;
+  for (auto colon = name.find(':'); colon != name.npos; colon = name.find(':')) {
+    words = "_" + std::string(name.substr(0, colon)) + words;
+    name.remove_prefix(colon + 1);
+  }
+  return std::string(name) + words;
 }
 
 // --- operations ----------------------------------------------------------------------------------

@@ -39,6 +39,14 @@ inline constexpr bool address_sanitizer = false;
 /// Every driver there is, in the default order.
 inline constexpr std::string_view driver_names[] = {"uring", "linux_aio", "threads", "sync"};
 
+/// The same, each also in what may be wrapped around it and changes no answer.
+inline constexpr std::string_view driver_names_and_wrapped[] = {
+    "uring",         "linux_aio",         "threads",         "sync",
+    "merging:uring", "merging:linux_aio", "merging:threads", "merging:sync"};
+
+/// "uring" of "merging:uring", as of "uring".
+std::string_view innermost(std::string_view driver);
+
 /// What this machine said when the driver was tried; asked once.
 const driver_report& report_of(std::string_view driver);
 
@@ -52,7 +60,8 @@ class driver_test : public ::testing::TestWithParam<std::string_view> {
   void SetUp() override;
 };
 
-/// A test's name must end in the driver's: continuous integration counts them by it.
+/// A test's name must end in the driver's, or in that and what it is wrapped in ("uring_merging"):
+/// continuous integration counts them by it.
 std::string name_of_driver(const ::testing::TestParamInfo<std::string_view>& tested);
 
 /// Forwards everything: to see what passes, or to change it, override one function.
