@@ -60,7 +60,9 @@ class driver {
 /// What `open_driver` is asked for.
 struct driver_options {
   /// "" for the best that is available, or the name of one: "uring", "linux_aio", "threads",
-  /// "sync". The environment variable WEIR_DRIVER replaces "".
+  /// "sync". Before it may stand, outermost first, what it is to be wrapped in: "merging:uring"
+  /// (<weir/merging.hpp>), or "merging:" for the best in that. Where the driver's own name is
+  /// missing, the environment variable WEIR_DRIVER stands for it.
   std::string_view name;
   /// The most operations in flight, 1 to 16384; any number may be started.
   unsigned queue_depth = 256;
@@ -82,11 +84,13 @@ struct driver_report {
 /// Opens a driver. With a name: that one or its error, `errc::no_driver` for an unknown name. With
 /// none: the first of uring, linux_aio, threads that is available. Only "not available here"
 /// (ENOSYS, EPERM, a kernel too old, a used-up fs.aio-max-nr) moves on to the next; a lack of
-/// memory or descriptors (ENOMEM, EMFILE, ENFILE) is returned, never hidden.
+/// memory or descriptors (ENOMEM, EMFILE, ENFILE) is returned, never hidden. It is then wrapped as
+/// asked, in drivers of the same queue depth.
 /// A queue depth of 0 or above 16384 is EINVAL. Thread-safe.
 result<std::unique_ptr<driver>> open_driver(const driver_options& options = {});
 
-/// The same, and appends to `tried` a report for each driver tried, the one opened last.
+/// The same, and appends to `tried` a report for each driver tried, the one opened last; for a
+/// driver that wraps another only where that fails.
 result<std::unique_ptr<driver>> open_driver(const driver_options& options,
                                             std::vector<driver_report>& tried);
 

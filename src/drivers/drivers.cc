@@ -14,6 +14,14 @@
 //   refusal.*         why one is not available, in words
 //
 // To add one: its file, its open_ function in drivers.hpp, a row here, its line in CMakeLists.txt.
+//
+// Drivers that wrap a driver have a table of their own:
+//
+//   merging.cc      merges adjacent transfers; adjacency.* finds them
+//   faulty.cc       injects faults; operation_table.hpp remembers what it changed
+//
+// To add one: its file, its public header with its make_ function, a row here, its two lines in
+// CMakeLists.txt.
 
 #include "drivers/drivers.hpp"
 
@@ -21,11 +29,15 @@
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "drivers/refusal.hpp"
+#include "weir/merging.hpp"
 
 namespace weir {
 namespace {
+
+using opened_or_error = result<std::unique_ptr<driver>>;
 
 struct row {
   std::string_view name;
@@ -39,28 +51,91 @@ constexpr std::array table = {
     row{"sync", &detail::open_sync, false},  // blocks its context: only for those who ask for it
 };
 
-constexpr unsigned max_queue_depth = 16384;  // half of the largest completion queue of io_uring
+/// "name:rest" is what `rest` names, wrapped.
+struct wrapper_row {
+  std::string_view name;
+  opened_or_error (*wrap)(std::unique_ptr<driver> inner, const detail::driver_limits&);
+};
+
+constexpr std::array wrappers = {
+    wrapper_row{"merging",
+                [](std::unique_ptr<driver> inner, const detail::driver_limits& limits) {
+                  return make_merging(std::move(inner), {.queue_depth = limits.queue_depth});
+                }},
+    wrapper_row{"faulty", &detail::wrap_faulty},
+};
+
 constexpr unsigned default_threads = 16;
 
 std::optional<detail::driver_limits> limits_of(const driver_options& options) noexcept {
-  if (options.queue_depth == 0 || options.queue_depth > max_queue_depth) return std::nullopt;
+  if (options.queue_depth == 0 || options.queue_depth > detail::max_queue_depth) {
+    return std::nullopt;
+  }
   return detail::driver_limits{.queue_depth = options.queue_depth,
                                .threads = options.threads != 0 ? options.threads : default_threads};
 }
 
-std::string_view name_wanted(const driver_options& options) {
-  if (!options.name.empty()) return options.name;
+std::string name_wanted(const driver_options& options) {
+  std::string name(options.name);
+  if (!name.empty() && !name.ends_with(':')) return name;
   const char* from_environment = std::getenv("WEIR_DRIVER");
-  return from_environment != nullptr ? from_environment : "";
+  return from_environment != nullptr ? name + from_environment : name;
 }
 
-driver_report unknown(std::string_view name) {
+driver_report unknown(const char* kind, std::string_view name, const auto& rows) {
   std::string advice = "choose one of";
-  for (const row& each : table) advice.append(" ").append(each.name);
-  advice += "; weir doctor says which are available here";
+  for (const auto& each : rows) advice.append(" ").append(each.name);
   return {.error = make_error_code(errc::no_driver),
-          .reason = "there is no driver '" + std::string(name) + "'",
+          .reason = std::string("there is no ") + kind + " '" + std::string(name) + "'",
           .advice = std::move(advice)};
+}
+
+// With no name, the first by default that is available.
+opened_or_error open_unwrapped(std::string_view name, const detail::driver_limits& limits,
+                               std::vector<driver_report>& tried) {
+  std::error_code last = make_error_code(errc::no_driver);
+  for (const row& candidate : table) {
+    if (name.empty() ? !candidate.by_default : candidate.name != name) continue;
+    auto opened = candidate.open(limits);
+    if (opened) {
+      tried.push_back({.name = candidate.name, .available = true});
+      return std::move(*opened);
+    }
+    tried.push_back(detail::explain(candidate.name, opened.error()));
+    last = tried.back().error;
+    if (!detail::means_unavailable(opened.error())) break;
+  }
+  if (last == errc::no_driver) {
+    tried.push_back(unknown("driver", name, table));
+    tried.back().advice += "; weir doctor says which are available here";
+  }
+  return std::unexpected(last);
+}
+
+opened_or_error wrap(const wrapper_row& with, opened_or_error inner,
+                     const detail::driver_limits& limits, std::vector<driver_report>& tried) {
+  if (!inner) return inner;
+  auto made = with.wrap(std::move(*inner), limits);
+  if (!made) {
+    tried.push_back({.name = with.name,
+                     .error = made.error(),
+                     .reason = "it could not be made: " + made.error().message(),
+                     .advice = "do without it, or ask for a smaller queue depth"});
+  }
+  return made;
+}
+
+opened_or_error open_by_name(std::string_view name, const detail::driver_limits& limits,
+                             std::vector<driver_report>& tried) {
+  const std::size_t colon = name.find(':');
+  if (colon == std::string_view::npos) return open_unwrapped(name, limits, tried);
+  const std::string_view wanted = name.substr(0, colon);
+  for (const wrapper_row& with : wrappers) {
+    if (with.name != wanted) continue;
+    return wrap(with, open_by_name(name.substr(colon + 1), limits, tried), limits, tried);
+  }
+  tried.push_back(unknown("driver that wraps a driver", wanted, wrappers));
+  return std::unexpected(make_error_code(errc::no_driver));
 }
 
 }  // namespace
@@ -74,21 +149,7 @@ result<std::unique_ptr<driver>> open_driver(const driver_options& options,
                                             std::vector<driver_report>& tried) {
   const auto limits = limits_of(options);
   if (!limits) return std::unexpected(detail::errno_code(EINVAL));
-  const std::string_view name = name_wanted(options);
-  std::error_code last = make_error_code(errc::no_driver);
-  for (const row& candidate : table) {
-    if (name.empty() ? !candidate.by_default : candidate.name != name) continue;
-    auto opened = candidate.open(*limits);
-    if (opened) {
-      tried.push_back({.name = candidate.name, .available = true});
-      return std::move(*opened);
-    }
-    tried.push_back(detail::explain(candidate.name, opened.error()));
-    last = tried.back().error;
-    if (!detail::means_unavailable(opened.error())) break;
-  }
-  if (last == errc::no_driver) tried.push_back(unknown(name));
-  return std::unexpected(last);
+  return open_by_name(name_wanted(options), *limits, tried);
 }
 
 std::vector<driver_report> probe_drivers() {

@@ -17,6 +17,9 @@ struct refusal {
 
 using opened_driver = std::expected<std::unique_ptr<driver>, refusal>;
 
+/// Half of the largest completion queue of io_uring.
+inline constexpr unsigned max_queue_depth = 16384;
+
 /// `driver_options`, checked and with defaults filled in.
 struct driver_limits {
   unsigned queue_depth;
@@ -39,6 +42,7 @@ opened_driver open_uring(const driver_limits& limits, const uring_restrictions& 
 
 /// Wraps a driver that was opened with these limits in `lawful_faults` (<weir/faulty.hpp>). Their
 /// seed is the environment variable WEIR_FAULT_SEED, a number or any other text, else 1.
-opened_driver wrap_faulty(std::unique_ptr<driver> inner, const driver_limits& limits);
+result<std::unique_ptr<driver>> wrap_faulty(std::unique_ptr<driver> inner,
+                                            const driver_limits& limits);
 
 }  // namespace weir::detail

@@ -21,7 +21,6 @@ namespace weir {
 namespace detail {
 namespace {
 
-constexpr unsigned max_queue_depth = 16384;
 constexpr std::size_t longest_delay = 15;
 
 bool is_vectored(opcode op) noexcept { return op == opcode::readv || op == opcode::writev; }
@@ -413,7 +412,8 @@ std::uint64_t seed_of(std::string_view text) noexcept {
 
 }  // namespace
 
-opened_driver wrap_faulty(std::unique_ptr<driver> inner, const driver_limits& limits) {
+result<std::unique_ptr<driver>> wrap_faulty(std::unique_ptr<driver> inner,
+                                            const driver_limits& limits) {
   const char* wanted = std::getenv("WEIR_FAULT_SEED");
   faulty_options options = lawful_faults(wanted != nullptr ? seed_of(wanted) : 1);
   options.queue_depth = limits.queue_depth;

@@ -80,8 +80,7 @@ class allocation : public driver_test {
   buffer memory_{64 * block};
 };
 
-INSTANTIATE_TEST_SUITE_P(drivers, allocation, ::testing::ValuesIn(driver_names), name_of_driver);
-INSTANTIATE_TEST_SUITE_P(wrapped, allocation, ::testing::ValuesIn(faulty_driver_names),
+INSTANTIATE_TEST_SUITE_P(drivers, allocation, ::testing::ValuesIn(driver_names_and_wrapped),
                          name_of_driver);
 
 // Else every test below would pass.

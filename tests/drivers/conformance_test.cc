@@ -176,10 +176,7 @@ class conformance : public driver_test {
   std::unique_ptr<io_context> context_;
 };
 
-INSTANTIATE_TEST_SUITE_P(drivers, conformance, ::testing::ValuesIn(driver_names), name_of_driver);
-// A driver may take less than it has room for, finish early, late and in any order, and wake for
-// nothing: what is promised holds all the same.
-INSTANTIATE_TEST_SUITE_P(wrapped, conformance, ::testing::ValuesIn(faulty_driver_names),
+INSTANTIATE_TEST_SUITE_P(drivers, conformance, ::testing::ValuesIn(driver_names_and_wrapped),
                          name_of_driver);
 
 // --- transfers -----------------------------------------------------------------------------------

@@ -268,6 +268,54 @@ TEST_F(fallback, does_not_know_a_driver_of_another_name) {
   });
 }
 
+TEST_F(fallback, wraps_a_driver_as_its_name_says) {
+  expect_success([&] {
+    expect_opened(open("merging:threads"), {"threads"});
+    tried_.clear();
+    expect_opened(open("merging:merging:sync"), {"sync"});
+    tried_.clear();
+    expect_opened(open("merging:"), {"uring"});
+    refuse_system_call(SYS_io_uring_setup, ENOSYS);
+    tried_.clear();
+    expect_opened(open("merging:"), {"uring", "linux_aio"});
+    tried_.clear();
+    expect_refused(open("merging:uring"), ENOSYS, "io_uring_setup");
+  });
+}
+
+TEST_F(fallback, the_environment_names_what_is_to_be_wrapped) {
+  expect_success([&] {
+    ::setenv("WEIR_DRIVER", "sync", 1);
+    expect_opened(open("merging:"), {"sync"});
+    tried_.clear();
+    expect_opened(open("merging:threads"), {"threads"});
+    tried_.clear();
+    ::setenv("WEIR_DRIVER", "merging:", 1);
+    expect_opened(open(), {"uring"});
+    tried_.clear();
+    expect_opened(open("merging:"), {"uring"});
+    tried_.clear();
+    expect_opened(open("sync"), {"sync"});
+  });
+}
+
+TEST_F(fallback, does_not_know_a_wrapper_of_another_name) {
+  expect_success([&] {
+    for (const std::string_view name : {"merge:uring", "MERGING:uring", ":uring",
+                                        "merging:no:uring", "uring:merging", " merging:uring"}) {
+      tried_.clear();
+      EXPECT_EQ(open(name).error(), errc::no_driver) << name;
+      ASSERT_EQ(tried_.size(), 1) << name;
+      EXPECT_FALSE(tried_[0].available);
+      EXPECT_NE(tried_[0].advice.find("merging"), std::string::npos) << tried_[0].advice;
+    }
+    tried_.clear();
+    EXPECT_EQ(open("merging:no").error(), errc::no_driver);
+    ASSERT_EQ(tried_.size(), 1);
+    EXPECT_NE(tried_[0].reason.find("'no'"), std::string::npos) << tried_[0].reason;
+  });
+}
+
 TEST_F(fallback, refuses_a_queue_depth_that_is_none_or_too_much) {
   for (const std::string_view name : driver_names) {
     for (const unsigned depth : {0u, 16385u, 1u << 31}) {

@@ -228,7 +228,9 @@ class model : public driver_test {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(drivers, model, ::testing::Values("uring", "linux_aio", "threads"),
+INSTANTIATE_TEST_SUITE_P(drivers, model,
+                         ::testing::Values("uring", "linux_aio", "threads", "merging:uring",
+                                           "merging:linux_aio", "merging:threads", "merging:sync"),
                          name_of_driver);
 
 // Invariants 1 and 2

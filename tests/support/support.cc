@@ -41,6 +41,8 @@ std::string in_words(std::int32_t answer) {
 
 // --- drivers -------------------------------------------------------------------------------------
 
+std::string_view innermost(std::string_view driver) { return driver.substr(driver.rfind(':') + 1); }
+
 const driver_report& report_of(std::string_view driver) {
   static const std::vector<driver_report> reports = probe_drivers();
   const auto found = std::ranges::find(reports, driver, &driver_report::name);
@@ -50,26 +52,21 @@ const driver_report& report_of(std::string_view driver) {
 
 namespace {
 
-constexpr std::string_view faulty_suffix = "_faulty";
+constexpr std::string_view timing = "timing:";
 
 std::unique_ptr<driver> in_faults_of_timing(std::unique_ptr<driver> inner, unsigned queue_depth) {
   const char* seed = std::getenv("WEIR_FAULT_SEED");
-  faulty_options options =
-      faults_of_timing(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1);
+  faulty_options options = faults_of_timing(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1);
   options.queue_depth = queue_depth;
   return std::move(make_faulty(std::move(inner), options).value());
 }
 
 }  // namespace
 
-std::string_view innermost(std::string_view driver) {
-  if (driver.ends_with(faulty_suffix)) driver.remove_suffix(faulty_suffix.size());
-  return driver;
-}
-
 std::unique_ptr<driver> open_driver_named(std::string_view name, driver_options options) {
-  if (name.ends_with(faulty_suffix)) {
-    return in_faults_of_timing(open_driver_named(innermost(name), options), options.queue_depth);
+  if (name.starts_with(timing)) {
+    name.remove_prefix(timing.size());
+    return in_faults_of_timing(open_driver_named(name, options), options.queue_depth);
   }
   options.name = name;
   std::vector<driver_report> tried;
@@ -90,7 +87,13 @@ void driver_test::SetUp() {
 }
 
 std::string name_of_driver(const ::testing::TestParamInfo<std::string_view>& tested) {
-  return std::string(tested.param);
+  std::string_view name = tested.param;
+  std::string words;
+  for (auto colon = name.find(':'); colon != name.npos; colon = name.find(':')) {
+    words = "_" + std::string(name.substr(0, colon)) + words;
+    name.remove_prefix(colon + 1);
+  }
+  return std::string(name) + words;
 }
 
 // --- operations ----------------------------------------------------------------------------------

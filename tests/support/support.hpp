@@ -40,11 +40,15 @@ inline constexpr bool address_sanitizer = false;
 /// Every driver there is, in the default order.
 inline constexpr std::string_view driver_names[] = {"uring", "linux_aio", "threads", "sync"};
 
-/// The same, each wrapped in faults of timing (<weir/faulty.hpp>), which change no answer. Their seed
-/// is WEIR_FAULT_SEED, else 1.
-inline constexpr std::string_view faulty_driver_names[] = {"uring_faulty", "linux_aio_faulty",
-                                                           "threads_faulty", "sync_faulty"};
-/// "uring" for "uring_faulty" as for "uring".
+/// The same, each also in what may be wrapped around it and changes no answer: merging, and faults
+/// of timing (<weir/faulty.hpp>), whose seed is WEIR_FAULT_SEED, else 1. "timing:" is these tests'
+/// own.
+inline constexpr std::string_view driver_names_and_wrapped[] = {
+    "uring",         "linux_aio",         "threads",         "sync",
+    "merging:uring", "merging:linux_aio", "merging:threads", "merging:sync",
+    "timing:uring",  "timing:linux_aio",  "timing:threads",  "timing:sync"};
+
+/// "uring" of "merging:uring", as of "uring".
 std::string_view innermost(std::string_view driver);
 
 /// What this machine said when the driver was tried; asked once.
@@ -60,8 +64,8 @@ class driver_test : public ::testing::TestWithParam<std::string_view> {
   void SetUp() override;
 };
 
-/// A test's name must end in the driver's, or in that and a variation ("uring_faulty"): continuous
-/// integration counts them by it.
+/// A test's name must end in the driver's, or in that and what it is wrapped in ("uring_merging"):
+/// continuous integration counts them by it.
 std::string name_of_driver(const ::testing::TestParamInfo<std::string_view>& tested);
 
 /// Forwards everything: to see what passes, or to change it, override one function.

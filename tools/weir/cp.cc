@@ -91,7 +91,9 @@ copy_options limits_of(const cp_arguments& arguments) {
 unsigned threads_for(const cp_arguments& arguments) {
   if (arguments.threads != 0 || arguments.copy.direct) return arguments.threads;
   const unsigned processors = std::max(std::thread::hardware_concurrency(), 2U);
-  const bool uring = arguments.driver.empty() || arguments.driver == "uring";
+  // Whatever it is wrapped in: "merging:uring", "merging:".
+  const std::string driver = arguments.driver.substr(arguments.driver.rfind(':') + 1);
+  const bool uring = driver.empty() || driver == "uring";
   return uring ? processors - 1 : processors;
 }
 
