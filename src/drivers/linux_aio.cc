@@ -193,9 +193,11 @@ void linux_aio_driver::submit_prepared() noexcept {
 
 // io_cancel(2) is implemented for no file: what the kernel has begun, it ends.
 std::int32_t linux_aio_driver::cancel(operation* target) noexcept {
-  int answer = outside_.cancel(target);
-  if (target == nullptr || answer != 0) answer = pool_->cancel(target);
-  if (answer != -ENOENT) return answer;
+  const int awaited = outside_.cancel(target);
+  if (target == nullptr) return pool_->cancel(nullptr);
+  if (awaited == 0) return 0;
+  const int queued = pool_->cancel(target);
+  if (queued != -ENOENT) return queued;
   return target->in_flight() ? -EALREADY : -ENOENT;
 }
 

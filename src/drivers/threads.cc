@@ -58,8 +58,8 @@ class threads_driver final : public driver {
 
  private:
   std::int32_t cancel(operation* target) noexcept {
-    const int answer = outside_.cancel(target);
-    return target != nullptr && answer == 0 ? answer : pool_->cancel(target);
+    const int awaited = outside_.cancel(target);
+    return target != nullptr && awaited == 0 ? 0 : pool_->cancel(target);
   }
 
   void collect(operation_queue& completed) noexcept {
