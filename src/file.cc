@@ -30,6 +30,7 @@ std::uint32_t flags_of(const open_options& options) noexcept {
   if (options.append) flags |= O_APPEND;
   if (options.exclusive) flags |= O_EXCL;
   if (options.direct) flags |= O_DIRECT;
+  if (options.only_directory) flags |= O_DIRECTORY;
   return static_cast<std::uint32_t>(flags);
 }
 
@@ -199,6 +200,7 @@ void sync_state::synced(operation& op) noexcept {
 stat_state::stat_state(io_context* context, const request& what, file_state* file) noexcept
     : awaited_operation(context, what, file) {
   static_assert(sizeof(struct statx) <= sizeof(raw_) && alignof(struct statx) <= 8);
+  args.mode = STATX_BASIC_STATS | STATX_DIOALIGN;
   args.offset = reinterpret_cast<std::uintptr_t>(raw_.data());
 }
 
@@ -364,6 +366,8 @@ close_sender::~close_sender() {
   if (file_ != nullptr) file_->abandon();
 }
 
+detail::file_state* detail::state_of(const file& which) noexcept { return which.state_; }
+
 // --- file ----------------------------------------------------------------------------------------
 
 file::file(io_context& context, int fd) {
@@ -444,17 +448,6 @@ policy_sender file::write_at(std::span<const std::byte> memory, std::uint64_t of
   return {context_or_null(), on_this(what, options), state_};
 }
 
-buffer_sender file::read_at(buffer data, std::uint64_t offset, const io_options& options) noexcept {
-  const request what = transfer(opcode::read, data.data(), data.size(), offset);
-  return {context_or_null(), on_this(what, options), state_, std::move(data)};
-}
-
-buffer_sender file::write_at(buffer data, std::uint64_t offset,
-                             const io_options& options) noexcept {
-  const request what = transfer(opcode::write, data.data(), data.size(), offset);
-  return {context_or_null(), on_this(what, options), state_, std::move(data)};
-}
-
 io_sender file::readv_at(std::span<const iovec> memory, std::uint64_t offset) noexcept {
   const request what = transfer(opcode::readv, memory.data(), memory.size(), offset);
   return {context_or_null(), on_this(what), state_};
@@ -507,10 +500,7 @@ namespace {
 
 request status_of_descriptor() noexcept {
   static char this_file = '\0';  // an empty path, with AT_EMPTY_PATH: the descriptor itself
-  return {.op = opcode::statx,
-          .flags = AT_EMPTY_PATH,
-          .mode = STATX_BASIC_STATS | STATX_DIOALIGN,
-          .address = &this_file};
+  return {.op = opcode::statx, .flags = AT_EMPTY_PATH, .address = &this_file};
 }
 
 }  // namespace

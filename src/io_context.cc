@@ -198,12 +198,14 @@ void io_context::mark_staged(const request& cancel) noexcept {
   });
 }
 
-// Completes staged operations with ECANCELED: all of them, or those whose withdrawal is wanted.
+// Completes staged operations with ECANCELED: all of them, or those whose withdrawal is wanted. But
+// a driver hears in any case that memory is no longer what it was told of.
 void io_context::withdraw_staged(bool everything) noexcept {
   operation_queue staged = std::move(staged_);
   while (!staged.empty()) {
     operation& op = staged.pop_front();
-    if (everything || op.withdrawal_ == operation::withdrawal::wanted) {
+    const bool wanted = everything || op.withdrawal_ == operation::withdrawal::wanted;
+    if (wanted && op.args.op != opcode::forget_memory) {
       op.withdrawal_ = operation::withdrawal::done;
       op.set_answer(-ECANCELED);
       completed_.push_back(op);

@@ -247,20 +247,21 @@ std::int32_t copy_range(const request& what) noexcept {
 
 // --- readiness and time --------------------------------------------------------------------------
 
-// epoll(7) refuses the files that know no waiting, as those on a disk: they are ready or never.
-bool can_become_ready(int fd) noexcept {
+// 0 if it may become ready. epoll(7) refuses the files that know no waiting, as those on a disk.
+std::int32_t why_never_ready(int fd) noexcept {
   const int poller = ::epoll_create1(EPOLL_CLOEXEC);
+  if (poller < 0) return -errno;
   epoll_event none{};
   const bool refused = ::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &none) < 0 && errno == EPERM;
   ::close(poller);
-  return !refused;
+  return refused ? -EINVAL : 0;
 }
 
 std::int32_t wait_until_ready(const request& what) noexcept {
   if (what.fd < 0) return -EBADF;  // which poll(2) would pass over
   pollfd waiting{.fd = what.fd, .events = static_cast<short>(what.flags), .revents = 0};
   auto answer = answer_of([&] { return ::poll(&waiting, 1, 0); });
-  if (answer == 0 && !can_become_ready(what.fd)) return -EINVAL;
+  if (answer == 0) answer = why_never_ready(what.fd);
   if (answer == 0) answer = answer_of([&] { return ::poll(&waiting, 1, -1); });
   if (answer < 0) return answer;
   return (waiting.revents & POLLNVAL) != 0 ? -EBADF : waiting.revents;

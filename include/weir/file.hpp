@@ -27,7 +27,8 @@ struct open_options {
   /// O_DIRECT: past the page cache. Memory, offset and length must be multiples of what
   /// `file_status` names; otherwise EINVAL. Some file systems refuse to open (EINVAL).
   bool direct = false;
-  std::uint32_t mode = 0644;  ///< permission bits of a created file, less the umask
+  bool only_directory = false;  ///< O_DIRECTORY: fail with ENOTDIR where it is anything else
+  std::uint32_t mode = 0644;    ///< permission bits of a created file, less the umask
   /// Bits of `resolve`: how the path may be resolved. With any, openat2(2) opens (Linux 5.6).
   std::uint32_t resolve = 0;
   /// Where a relative path begins: an open directory's descriptor, borrowed until the open has
@@ -116,6 +117,9 @@ class close_sender;
 
 namespace detail {
 
+/// What stands behind a file; null when it is closed.
+file_state* state_of(const file& which) noexcept;
+
 /// A transfer whose policy may take more system calls than its own: see `io_options::drop_cache`.
 class policy_operation : public awaited_operation {
  public:
@@ -180,14 +184,24 @@ class whole_state : public policy_operation {
   std::error_code error_;
 };
 
-class buffer_state : public policy_state {
+/// A transfer whose memory belongs to a handle that travels with it. Where that memory is, is asked
+/// once the handle has come to rest, here.
+template <class Handle>
+class handle_state : public policy_state {
  public:
-  buffer_state(io_context* context, const request& what, file_state* file, buffer data) noexcept
-      : policy_state(context, what, file), data_(std::move(data)) {}
-  buffer_result take() noexcept { return {to_result<std::size_t>(answer()), std::move(data_)}; }
+  handle_state(io_context* context, const request& what, file_state* file, Handle&& handle) noexcept
+      : policy_state(context, what, file), handle_(std::move(handle)) {
+    const auto memory = memory_of(handle_);
+    // Writes, too, carry a plain pointer: the kernel reads through it.
+    args.address = const_cast<std::byte*>(memory.data());
+    args.length = memory.size();
+  }
+  handle_result<Handle> take() noexcept {
+    return {to_result<std::size_t>(answer()), std::move(handle_)};
+  }
 
  private:
-  buffer data_;
+  Handle handle_;
 };
 
 class sync_state : public awaited_operation {
@@ -291,26 +305,35 @@ using stat_sender = detail::file_sender<detail::stat_state>;
 /// of several questions, yielding `result<file_capabilities>`.
 using capabilities_sender = detail::file_sender<detail::capabilities_state>;
 
-/// A description like `io_sender`, holding a buffer that comes back in its `buffer_result`,
+/// A description like `io_sender`, holding a handle that comes back in its `handle_result`,
 /// whether the transfer succeeds or fails.
-class [[nodiscard("a sender does nothing until it is awaited or started")]] buffer_sender
-    : public detail::sender_interface<buffer_sender> {
+template <class Handle>
+class [[nodiscard("a sender does nothing until it is awaited or started")]] handle_sender
+    : public detail::sender_interface<handle_sender<Handle>> {
  public:
-  using value_type = buffer_result;
-  using state_type = detail::buffer_state;
+  using value_type = handle_result<Handle>;
+  using state_type = detail::handle_state<Handle>;
 
-  buffer_sender(io_context* context, const request& what, detail::file_state* file,
-                buffer data) noexcept
-      : context_(context), file_(file), what_(what), data_(std::move(data)) {}
+  handle_sender(io_context* context, const request& what, detail::file_state* file,
+                Handle&& handle) noexcept
+      : context_(context), file_(file), what_(what), handle_(std::move(handle)) {}
+  handle_sender(const handle_sender&) = delete;  // a copied handle would be other memory
+  handle_sender& operator=(const handle_sender&) = delete;
+  handle_sender(handle_sender&&) noexcept = default;
+  handle_sender& operator=(handle_sender&&) noexcept = default;
+  ~handle_sender() = default;
+
   io_context* context() const noexcept { return context_; }
-  state_type prepare() && noexcept { return {context_, what_, file_, std::move(data_)}; }
+  state_type prepare() && noexcept { return {context_, what_, file_, std::move(handle_)}; }
 
  private:
   io_context* context_;
   detail::file_state* file_;
   request what_;
-  buffer data_;
+  Handle handle_;
 };
+
+using buffer_sender = handle_sender<buffer>;
 
 /// An open file: owns its descriptor; positional, no hidden cursor, no order between operations
 /// but what the caller awaits. Any number may be in flight.
@@ -318,7 +341,7 @@ class [[nodiscard("a sender does nothing until it is awaited or started")]] buff
 /// Threads: operations may be started from any thread and complete on the context's; `close`, the
 /// destructor and moving are for the context's thread (or before it has run).
 ///
-/// Lifetime: spans are borrowed until the operation completes; buffers passed by value travel and
+/// Lifetime: spans are borrowed until the operation completes; handles that are moved in travel and
 /// come back. A sender is awaited while its file lives and has not been closed.
 ///
 /// Closing with operations in flight: `close()` waits for them, then closes. The destructor closes
@@ -357,10 +380,22 @@ class file {
   policy_sender write_at(std::span<const std::byte> memory, std::uint64_t offset,
                          const io_options& options) noexcept;
 
-  /// The same with a buffer that travels: `auto [n, b] = co_await f.read_at(std::move(b), 0);`
-  buffer_sender read_at(buffer data, std::uint64_t offset, const io_options& options = {}) noexcept;
-  buffer_sender write_at(buffer data, std::uint64_t offset,
-                         const io_options& options = {}) noexcept;
+  /// The same with memory that travels, a buffer or any other `memory_handle`, and comes back in
+  /// success and in failure: `auto [n, b] = co_await f.read_at(std::move(b), 0);`
+  template <class Handle>
+    requires writable_memory_handle<Handle>
+  handle_sender<Handle> read_at(Handle&& handle, std::uint64_t offset,
+                                const io_options& options = {}) noexcept {
+    const request what = on_this({.op = opcode::read, .offset = offset}, options);
+    return {context_or_null(), what, state_, std::move(handle)};
+  }
+  template <class Handle>
+    requires memory_handle<Handle>
+  handle_sender<Handle> write_at(Handle&& handle, std::uint64_t offset,
+                                 const io_options& options = {}) noexcept {
+    const request what = on_this({.op = opcode::write, .offset = offset}, options);
+    return {context_or_null(), what, state_, std::move(handle)};
+  }
 
   /// preadv(2), pwritev(2): the array, too, is borrowed until completion; at most IOV_MAX (1024)
   /// elements, else EINVAL.
@@ -421,6 +456,7 @@ class file {
 
  private:
   friend class detail::open_state;
+  friend detail::file_state* detail::state_of(const file& which) noexcept;
   explicit file(detail::file_state* state) noexcept : state_(state) {}
   request on_this(request what) const noexcept;
   request on_this(request what, const io_options& options) const noexcept;

@@ -48,6 +48,12 @@ enum class opcode : std::uint8_t {
 /// How many opcodes there are, for tables with a row for each.
 inline constexpr unsigned opcode_count = static_cast<unsigned>(opcode::cancel) + 1;
 
+/// Whether an operation counts against the queue depth. What waits for the outside world, and what
+/// withdraws others, does not: it would hold up file I/O.
+constexpr bool takes_room(opcode op) noexcept {
+  return op != opcode::poll && op != opcode::timeout && op != opcode::cancel;
+}
+
 /// Hints: what the starter knows about the descriptor and a driver cannot see cheaply.
 /// A missing hint costs speed, never correctness.
 namespace hint {

@@ -1,18 +1,24 @@
 // The drivers, and how one is chosen.
 //
-//   uring.cc        io_uring: everything native that the kernel has
-//   linux_aio.cc    Linux AIO for O_DIRECT transfers, threads for the rest
-//   threads.cc      a pool of threads and blocking calls
-//   sync.cc         performs at submit: the smallest driver, and documentation
-//   worker_pool.*   the threads that the others share
-//   event_fd.*      what wakes a driver
-//   refusal.*       why one is not available, in words
+//   uring.cc          io_uring: everything native that the kernel has
+//   uring_ring.*      the queues shared with the kernel; uring_prepare.* what is written into them;
+//   uring_memory.*    and memory that the kernel keeps at hand
+//   linux_aio.cc      Linux AIO for O_DIRECT transfers, threads for the rest
+//   threads.cc        a pool of threads and blocking calls
+//   sync.cc           performs at submit: the smallest driver, and documentation
+//   worker_pool.*     the threads that the others share
+//   readiness.*       what those without a ring wait on: polls, timeouts, and being woken
+//   poll_set.*        polls by epoll; poll_list.hpp which are in flight
+//   timer_queue.*     timeouts, for all of them
+//   event_fd.*        what wakes a driver
+//   refusal.*         why one is not available, in words
 //
 // To add one: its file, its open_ function in drivers.hpp, a row here, its line in CMakeLists.txt.
 //
 // Drivers that wrap a driver have a table of their own:
 //
 //   merging.cc      merges adjacent transfers; adjacency.* finds them
+//   faulty.cc       injects faults; operation_table.hpp remembers what it changed
 //
 // To add one: its file, its public header with its make_ function, a row here, its two lines in
 // CMakeLists.txt.
@@ -56,6 +62,7 @@ constexpr std::array wrappers = {
                 [](std::unique_ptr<driver> inner, const detail::driver_limits& limits) {
                   return make_merging(std::move(inner), {.queue_depth = limits.queue_depth});
                 }},
+    wrapper_row{"faulty", &detail::wrap_faulty},
 };
 
 constexpr unsigned default_threads = 16;

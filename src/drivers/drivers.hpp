@@ -36,7 +36,13 @@ opened_driver open_sync(const driver_limits& limits);
 struct uring_restrictions {
   std::uint32_t refused_setup_flags = 0;  ///< IORING_SETUP_*: EINVAL
   std::uint64_t missing_opcodes = 0;      ///< bits by weir's `opcode`: not in the probe
+  bool cancels_one_by_one = false;        ///< does not know how to cancel everything at once
 };
 opened_driver open_uring(const driver_limits& limits, const uring_restrictions& restrictions);
+
+/// Wraps a driver that was opened with these limits in `lawful_faults` (<weir/faulty.hpp>). Their
+/// seed is the environment variable WEIR_FAULT_SEED, a number or any other text, else 1.
+result<std::unique_ptr<driver>> wrap_faulty(std::unique_ptr<driver> inner,
+                                            const driver_limits& limits);
 
 }  // namespace weir::detail

@@ -49,8 +49,8 @@ bool event_fd::read_count() const noexcept {
   }
 }
 
-void event_fd::wait(deadline until) const noexcept {
-  pollfd waiting{.fd = fd_, .events = POLLIN, .revents = 0};
+void wait_readable(int fd, deadline until) noexcept {
+  pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
   for (;;) {
     timespec left{};
     const bool forever = until == deadline::never();

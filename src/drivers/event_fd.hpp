@@ -30,14 +30,14 @@ class event_fd {
   /// The same where the kernel, too, writes to `fd`, which `clear` would not notice.
   bool drain() noexcept;
 
-  /// Blocks until `fd` is readable or `until` has passed.
-  void wait(deadline until) const noexcept;
-
  private:
   bool read_count() const noexcept;
 
   int fd_ = -1;
   std::atomic<bool> signalled_ = false;
 };
+
+/// Blocks until `fd` is readable or `until` has passed.
+void wait_readable(int fd, deadline until) noexcept;
 
 }  // namespace weir::detail

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "drivers/drivers.hpp"
-#include "drivers/event_fd.hpp"
+#include "drivers/readiness.hpp"
 #include "drivers/worker_pool.hpp"
 #include "fork_guard.hpp"
 #include "perform.hpp"
@@ -48,7 +48,7 @@ class linux_aio_driver final : public driver {
       : queue_depth_(limits.queue_depth),
         fork_generation_(fork_generation()),
         blocks_(limits.queue_depth),
-        pool_(new worker_pool(limits.threads, [this] { event_.signal(); })) {
+        pool_(new worker_pool(limits.threads, [this] { outside_.wake_ups().signal(); })) {
     free_.reserve(blocks_.size());
     for (iocb& block : blocks_) free_.push_back(&block);
     to_submit_.reserve(blocks_.size());
@@ -64,9 +64,7 @@ class linux_aio_driver final : public driver {
   }
 
   std::expected<void, refusal> open() noexcept {
-    if (const int error = event_.open(); error < 0) {
-      return std::unexpected(refusal{"eventfd", -error});
-    }
+    if (auto opened = outside_.open(); !opened) return opened;
     if (::syscall(SYS_io_setup, queue_depth_, &context_) < 0) {
       return std::unexpected(refusal{"io_setup", errno});
     }
@@ -78,14 +76,14 @@ class linux_aio_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
-  void wake() noexcept override { event_.signal(); }
-  int fd() const noexcept override { return event_.fd(); }
+  void wake() noexcept override { outside_.wake_ups().signal(); }
+  int fd() const noexcept override { return outside_.fd(); }
 
  private:
   static bool truly_asynchronous(const request& what) noexcept;
   void prepare(operation& op) noexcept;
   void submit_prepared() noexcept;
-  std::int32_t cancel(const operation* target) noexcept;
+  std::int32_t cancel(const request& what) noexcept;
   void give_back(iocb& block) noexcept { free_.push_back(&block); }
 
   void collect(operation_queue& completed) noexcept;
@@ -102,8 +100,8 @@ class linux_aio_driver final : public driver {
   operation_queue to_threads_;    // this turn's operations for the pool
   operation_queue cancels_;       // answered, not yet reaped
   std::size_t in_flight_ = 0;     // with the kernel or the pool, cancel requests aside
-  event_fd event_;                // signalled by the kernel, the pool and wake()
-  worker_pool_ptr pool_;          // last: its threads signal `event_` until they have ended
+  readiness outside_;             // woken by the kernel, the pool and wake()
+  worker_pool_ptr pool_;          // last: its threads signal `outside_` until they have ended
 };
 
 operation& operation_of(const iocb& block) noexcept {
@@ -138,8 +136,12 @@ void linux_aio_driver::submit(operation_queue& staged) noexcept {
     if (op.args.op == opcode::cancel) {
       staged.pop_front();
       submit_prepared();  // its target may be among these
-      op.set_answer(cancel(static_cast<const operation*>(op.args.address)));
+      op.set_answer(cancel(op.args));
       cancels_.push_back(op);
+      continue;
+    }
+    if (readiness::takes(op.args.op)) {
+      outside_.start(staged.pop_front());
       continue;
     }
     if (in_flight_ >= queue_depth_) break;
@@ -163,7 +165,7 @@ void linux_aio_driver::prepare(operation& op) noexcept {
   block.aio_offset = static_cast<std::int64_t>(what.offset);
   block.aio_rw_flags = static_cast<__kernel_rwf_t>(what.flags | RWF_NOWAIT);
   block.aio_flags = IOCB_FLAG_RESFD;
-  block.aio_resfd = static_cast<std::uint32_t>(event_.fd());
+  block.aio_resfd = static_cast<std::uint32_t>(outside_.wake_ups().fd());
   if (what.priority != 0) {
     block.aio_flags |= IOCB_FLAG_IOPRIO;
     block.aio_reqprio = static_cast<std::int16_t>(what.priority);
@@ -190,20 +192,26 @@ void linux_aio_driver::submit_prepared() noexcept {
 }
 
 // io_cancel(2) is implemented for no file: what the kernel has begun, it ends.
-std::int32_t linux_aio_driver::cancel(const operation* target) noexcept {
+std::int32_t linux_aio_driver::cancel(const request& what) noexcept {
+  if (what.address == nullptr) {
+    outside_.cancel_named(what);
+    pool_->cancel_named(what);
+    return 0;
+  }
+  auto& target = *static_cast<operation*>(what.address);
+  if (outside_.cancel(target) == 0) return 0;
   const int answer = pool_->cancel(target);
-  if (answer != -ENOENT) return answer;
-  return target->in_flight() ? -EALREADY : -ENOENT;
+  return answer == -ENOENT && target.in_flight() ? -EALREADY : answer;
 }
 
 // --- completion ----------------------------------------------------------------------------------
 
 void linux_aio_driver::reap(operation_queue& completed, deadline until) noexcept {
-  const bool signalled = event_.drain();
+  const bool signalled = outside_.wake_ups().drain();
   collect(completed);
   if (!completed.empty() || signalled || until == deadline::now()) return;
-  event_.wait(until);
-  event_.drain();
+  outside_.wait(until);
+  outside_.wake_ups().drain();
   collect(completed);
 }
 
@@ -215,6 +223,7 @@ void linux_aio_driver::collect(operation_queue& completed) noexcept {
   if (!to_threads_.empty()) pool_->submit(std::move(to_threads_));
   pool_->collect(completed);
   in_flight_ -= completed.size() - before;
+  outside_.collect(completed);
 }
 
 void linux_aio_driver::take_from_ring(operation_queue& completed) noexcept {

@@ -77,10 +77,7 @@ terms terms_of(const request& what) noexcept {
 }
 
 // Neither uses up a place in the queue; see `request`.
-bool is_counted(const operation& op) noexcept {
-  return op.args.op != opcode::cancel && op.args.op != opcode::poll &&
-         op.args.op != opcode::timeout;
-}
+bool is_counted(const operation& op) noexcept { return takes_room(op.args.op); }
 
 /// See <weir/merging.hpp>. What is taken in one `submit` is linked up, cut into groups and handed
 /// over; what has to be carried out again alone waits in `waiting_`, as does what the inner driver

@@ -1,7 +1,7 @@
 #include <utility>
 
 #include "drivers/drivers.hpp"
-#include "drivers/event_fd.hpp"
+#include "drivers/readiness.hpp"
 #include "drivers/worker_pool.hpp"
 
 namespace weir::detail {
@@ -12,12 +12,10 @@ class threads_driver final : public driver {
  public:
   explicit threads_driver(const driver_limits& limits)
       : queue_depth_(limits.queue_depth),
-        pool_(new worker_pool(limits.threads, [this] { event_.signal(); })) {}
+        pool_(new worker_pool(limits.threads, [this] { outside_.wake_ups().signal(); })) {}
 
   std::expected<void, refusal> open() noexcept {
-    if (const int error = event_.open(); error < 0) {
-      return std::unexpected(refusal{"eventfd", -error});
-    }
+    if (auto opened = outside_.open(); !opened) return opened;
     if (const int error = pool_->open(); error < 0) {
       return std::unexpected(refusal{"pthread_create", -error});
     }
@@ -31,8 +29,10 @@ class threads_driver final : public driver {
       if (op.args.op == opcode::cancel) {
         staged.pop_front();
         pool_->submit(std::exchange(work, {}));  // its target may be among these
-        op.set_answer(pool_->cancel(static_cast<const operation*>(op.args.address)));
+        op.set_answer(cancel(op.args));
         cancels_.push_back(op);
+      } else if (readiness::takes(op.args.op)) {
+        outside_.start(staged.pop_front());
       } else if (in_flight_ < queue_depth_) {
         ++in_flight_;
         work.push_back(staged.pop_front());
@@ -44,29 +44,40 @@ class threads_driver final : public driver {
   }
 
   void reap(operation_queue& completed, deadline until) noexcept override {
-    const bool signalled = event_.clear();
+    const bool signalled = outside_.wake_ups().clear();
     collect(completed);
     if (!completed.empty() || signalled || until == deadline::now()) return;
-    event_.wait(until);
-    event_.clear();
+    outside_.wait(until);
+    outside_.wake_ups().clear();
     collect(completed);
   }
 
-  void wake() noexcept override { event_.signal(); }
+  void wake() noexcept override { outside_.wake_ups().signal(); }
 
-  int fd() const noexcept override { return event_.fd(); }
+  int fd() const noexcept override { return outside_.fd(); }
 
  private:
+  std::int32_t cancel(const request& what) noexcept {
+    if (what.address == nullptr) {
+      outside_.cancel_named(what);
+      pool_->cancel_named(what);
+      return 0;
+    }
+    auto& target = *static_cast<operation*>(what.address);
+    return outside_.cancel(target) == 0 ? 0 : pool_->cancel(target);
+  }
+
   void collect(operation_queue& completed) noexcept {
     completed.append(std::move(cancels_));
     in_flight_ -= pool_->collect(completed);
+    outside_.collect(completed);
   }
 
   const std::size_t queue_depth_;
-  std::size_t in_flight_ = 0;
-  operation_queue cancels_;  // answered, not yet reaped
-  event_fd event_;
-  worker_pool_ptr pool_;  // last: its threads signal `event_` until they have ended
+  std::size_t in_flight_ = 0;  // with the pool
+  operation_queue cancels_;    // answered, not yet reaped
+  readiness outside_;
+  worker_pool_ptr pool_;  // last: its threads signal `outside_` until they have ended
 };
 
 }  // namespace

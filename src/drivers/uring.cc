@@ -1,165 +1,66 @@
-#include <liburing.h>
+#include <fcntl.h>
 #include <poll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <new>
-#include <span>
 #include <utility>
 
-#include "clock.hpp"
+#include "drivers/cancel_marks.hpp"
 #include "drivers/drivers.hpp"
 #include "drivers/event_fd.hpp"
+#include "drivers/poll_set.hpp"
+#include "drivers/timer_queue.hpp"
+#include "drivers/uring_memory.hpp"
+#include "drivers/uring_prepare.hpp"
+#include "drivers/uring_ring.hpp"
 #include "drivers/worker_pool.hpp"
-#include "fork_guard.hpp"
 #include "misuse.hpp"
 #include "perform.hpp"
 
 namespace weir::detail {
 namespace {
 
-// Linux 6.9; Debian 12's headers end before it.
-constexpr std::uint8_t ioring_op_ftruncate = 55;
-
-// Stands for the poll on `event_` in user_data: an address that no operation can have.
-constexpr std::uint64_t wake_tag = 1;
+/// What completes besides operations. In user_data, where it cannot be an operation's address:
+/// those are multiples of 8. The rest of the bits count, for the clock.
+enum tag : std::uint64_t { not_an_operation = 7, wake_tag = 1, polls_tag, clock_tag, ignored_tag };
+constexpr std::uint64_t count_one = 8;
+static_assert(alignof(operation) >= count_one);
 
 // A hint of this driver's own, while it holds the operation.
 constexpr std::uint8_t asked_again = 0x80;
 
-// No kernel has an opcode of this number: threads carry the operation out.
-constexpr std::uint8_t none = 255;
+// Polls are without number and have no room of their own among the completions. This much they
+// have before the kernel must allocate for them.
+constexpr unsigned room_for_polls = 512;
 
-/// What the kernel must have to carry an operation of this opcode out natively.
-constexpr std::array<std::uint8_t, opcode_count> native_opcode = {
-    IORING_OP_NOP,
-    IORING_OP_READ,
-    IORING_OP_WRITE,
-    IORING_OP_READV,
-    IORING_OP_WRITEV,
-    IORING_OP_FSYNC,
-    IORING_OP_FSYNC,
-    IORING_OP_OPENAT,
-    IORING_OP_CLOSE,
-    IORING_OP_STATX,
-    ioring_op_ftruncate,
-    IORING_OP_FALLOCATE,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    none,
-    IORING_OP_ASYNC_CANCEL,
+/// A descriptor of this driver's own that the ring polls as long as there is one.
+struct watch {
+  const tag name;
+  bool wanted = false;
+  bool armed = false;
+  bool is_multishot = true;  // since 5.13
 };
 
-/// Set-up flags, from what the newest kernels like best down to what 5.10 takes. The ring starts
-/// disabled on every rung: it is enabled by the thread that drives it, which with SINGLE_ISSUER
-/// makes that thread its only submitter, whichever thread opened the driver.
-///  - DEFER_TASKRUN (6.1): completions are posted when this thread asks, not in the midst of its
-///    work; TASKRUN_FLAG lets it see without a system call whether to ask.
-///  - COOP_TASKRUN (5.19): at least no interrupt to post a completion.
-///  - SUBMIT_ALL (5.18): a refused operation does not hold up those behind it.
-constexpr unsigned every_rung = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-constexpr std::array<unsigned, 4> setup_ladder = {
-    every_rung | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-        IORING_SETUP_TASKRUN_FLAG,
-    every_rung | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-    every_rung | IORING_SETUP_SUBMIT_ALL,
-    every_rung,
-};
-
-unsigned transfer_length(const request& what) noexcept {
-  return static_cast<unsigned>(std::min(what.length, transfer_max));
-}
-
-// Too many iovecs stay too many when narrowed, so that the kernel says EINVAL.
-unsigned vector_count(const request& what) noexcept {
-  return static_cast<unsigned>(std::min<std::uint64_t>(what.length, INT32_MAX));
-}
-
-void prepare_transfer(io_uring_sqe* sqe, const request& what, std::uint8_t op, unsigned length) {
-  io_uring_prep_rw(op, sqe, what.fd, what.address, length, what.offset);
-  sqe->rw_flags = static_cast<__kernel_rwf_t>(what.flags);
-  sqe->ioprio = what.priority;
-}
-
-void prepare(io_uring_sqe* sqe, const request& what) noexcept {
-  const std::uint8_t op = native_opcode[static_cast<unsigned>(what.op)];
-  switch (what.op) {
-    case opcode::nop:
-      return io_uring_prep_nop(sqe);
-    case opcode::read:
-    case opcode::write:
-      return prepare_transfer(sqe, what, op, transfer_length(what));
-    case opcode::readv:
-    case opcode::writev:
-      return prepare_transfer(sqe, what, op, vector_count(what));
-    case opcode::fsync:
-      return io_uring_prep_fsync(sqe, what.fd, 0);
-    case opcode::fdatasync:
-      return io_uring_prep_fsync(sqe, what.fd, IORING_FSYNC_DATASYNC);
-    case opcode::openat:
-      return io_uring_prep_openat(sqe, what.fd, static_cast<const char*>(what.address),
-                                  static_cast<int>(what.flags), what.mode);
-    case opcode::close:
-      return io_uring_prep_close(sqe, what.fd);
-    case opcode::statx:
-      return io_uring_prep_statx(sqe, what.fd, static_cast<const char*>(what.address),
-                                 static_cast<int>(what.flags), what.mode,
-                                 reinterpret_cast<struct statx*>(what.offset));
-    case opcode::ftruncate:
-      return io_uring_prep_rw(op, sqe, what.fd, nullptr, 0, what.offset);
-    case opcode::fallocate:
-      return io_uring_prep_fallocate(sqe, what.fd, static_cast<int>(what.mode),
-                                     static_cast<off_t>(what.offset),
-                                     static_cast<off_t>(what.length));
-    case opcode::cancel:
-      return io_uring_prep_cancel(
-          sqe, what.address,
-          what.address == nullptr ? IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL : 0);
-    default:
-      std::unreachable();  // `native_opcode` has none
-  }
-}
-
-/// io_uring(7). The completion queue cannot overflow: it has room for `queue_depth_` operations, as
-/// many cancel requests, and the few completions of the poll that wakes it.
+/// io_uring(7). Operations and cancel requests have room for their completions; polls may overflow
+/// it, which costs the kernel an allocation and us a system call.
 class uring_driver final : public driver {
  public:
-  explicit uring_driver(const driver_limits& limits) noexcept
-      : limits_(limits), fork_generation_(fork_generation()) {}
+  explicit uring_driver(const driver_limits& limits) noexcept : limits_(limits) {}
 
   uring_driver(const uring_driver&) = delete;
   uring_driver& operator=(const uring_driver&) = delete;
+  // Polls and timeouts are given up with the ring: the kernel holds none of their memory.
   ~uring_driver() override {
-    if (ring_.ring_fd < 0) return;
-    if (fork_generation_ != fork_generation()) {
-      ::close(ring_.ring_fd);  // the rings' memory is not mapped in the child
-      return;
-    }
+    if (!ring_.made_in_this_process()) return;
     operation_queue lost;
     while (in_flight_ + cancels_in_flight_ != 0) {
       reap(lost, deadline::never());
       lost = {};
     }
-    io_uring_queue_exit(&ring_);
   }
 
   std::expected<void, refusal> open(const uring_restrictions& restrictions) noexcept;
@@ -170,38 +71,54 @@ class uring_driver final : public driver {
   int fd() const noexcept override;
 
  private:
-  int set_up_ring(unsigned refused_flags) noexcept;
   int find_native(std::uint64_t missing) noexcept;
-  void enable() noexcept;
-  io_uring_sqe* next_sqe() noexcept;
-  void watch_event() noexcept;
+  bool has_room_for(const operation& op) const noexcept;
+  void take(operation& op) noexcept;
+  io_uring_sqe& next_sqe() noexcept;
   void hand_to_kernel(operation& op, unsigned sqe_flags) noexcept;
+  void poll(operation& op) noexcept;
   void cancel(operation& request) noexcept;
+  bool cancel_here(operation& target) noexcept;
+  void cancel_many(operation& request) noexcept;
+  void cancel_polls(const request& named) noexcept;
   void offload(operation& op) noexcept;
   void finish_here(operation& op, std::int32_t answer) noexcept;
+  void keep_watch(watch& kept, int fd) noexcept;
+  void show_time() noexcept;
 
-  bool enter(bool block, deadline until) noexcept;
-  bool kernel_may_have_work() const noexcept;
-  void settle_fd(operation_queue& completed) noexcept;
-  void take_completions(operation_queue& completed) noexcept;
-  void take_completion(const io_uring_cqe& cqe, operation_queue& completed) noexcept;
-  void take_wake(const io_uring_cqe& cqe) noexcept;
-  bool try_again(operation& op, std::int32_t answer) noexcept;
+  void take_completions() noexcept;
+  void take_from_ring() noexcept;
+  void take_completion(const io_uring_cqe& cqe) noexcept;
+  void take_note(const io_uring_cqe& cqe) noexcept;
+  void take_watch(watch& kept, const io_uring_cqe& cqe) noexcept;
+  void take_cancel(operation& request, std::int32_t answer) noexcept;
+  void take_poll(operation& op, std::int32_t answer) noexcept;
+  void take_answer(operation& op, std::int32_t answer) noexcept;
+  void settle_fd() noexcept;
 
   const driver_limits limits_;
-  const unsigned fork_generation_;
-  io_uring ring_{.ring_fd = -1};
+  uring_ring ring_;
   std::array<bool, opcode_count> native_{};
-  bool enabled_ = false;
-  bool watching_ = false;           // a poll on `event_` is armed
-  bool watch_is_multishot_ = true;  // since 5.13
+  bool cancels_all_ = true;  // as far as is known: since 5.19
+  cancel_marks marks_;
   bool woken_ = false;
-  std::size_t in_flight_ = 0;          // with the kernel or the threads, cancel requests aside
-  bool cancelling_all_ = false;        // until nothing is in flight
+  bool others_ready_ = false;          // among `other_polls_`
+  std::size_t in_flight_ = 0;          // with the kernel or the threads, but for what is below
   std::size_t cancels_in_flight_ = 0;  // with the kernel
-  operation_queue done_;               // finished without either, not yet reaped
-  mutable event_fd shown_;             // what fd() gives, from when it is first asked for
+  poll_list polls_;                    // with the kernel
+  timer_queue timers_;
+  operation_queue again_;       // to be handed to the kernel once more
+  operation_queue one_by_one_;  // cancels of many, whose polls the kernel must be named
+  operation_queue done_;        // finished, not yet reaped
+  uring_memory memory_{ring_};
+  std::uint64_t clock_count_ = clock_tag;  // names the IORING_OP_TIMEOUT that shows at fd()
+  deadline clock_set_to_ = deadline::never();
+  __kernel_timespec clock_time_{};
+  mutable event_fd shown_;  // what fd() gives, from when it is first asked for
   mutable std::atomic<bool> shows_ = false;
+  watch wake_watch_{.name = wake_tag, .wanted = true};
+  watch polls_watch_{.name = polls_tag};
+  poll_set other_polls_;     // those that the ring would answer wrongly; opened when first needed
   event_fd event_;           // wakes the ring from other threads
   worker_pool_ptr offload_;  // made when first needed; its threads signal `event_`
 };
@@ -214,113 +131,144 @@ std::expected<void, refusal> uring_driver::open(const uring_restrictions& restri
       return std::unexpected(refusal{"eventfd", -error});
     }
   }
-  if (const int error = set_up_ring(restrictions.refused_setup_flags); error < 0) {
-    return std::unexpected(refusal{"io_uring_setup", -error});
-  }
+  const unsigned completions = 2 * limits_.queue_depth + room_for_polls;
+  auto opened = ring_.open(limits_.queue_depth, completions, restrictions.refused_setup_flags);
+  if (!opened) return opened;
   if (const int error = find_native(restrictions.missing_opcodes); error < 0) {
     return std::unexpected(refusal{"io_uring_register", -error});
   }
-  // Otherwise a child's copy-on-write could take pages from under the parent's ring.
-  if (const int error = io_uring_ring_dontfork(&ring_); error < 0) {
-    return std::unexpected(refusal{"madvise", -error});
-  }
+  cancels_all_ = !restrictions.cancels_one_by_one;
   return {};
 }
 
-int uring_driver::set_up_ring(unsigned refused_flags) noexcept {
-  int error = -EINVAL;
-  for (const unsigned flags : setup_ladder) {
-    if ((flags & refused_flags) != 0) continue;
-    io_uring_params params{};
-    params.flags = flags;
-    params.cq_entries = 2 * limits_.queue_depth + 16;
-    error = io_uring_queue_init_params(limits_.queue_depth, &ring_, &params);
-    if (error == 0) return 0;
-    ring_.ring_fd = -1;
-    if (error != -EINVAL) break;  // only an unknown flag makes a lower rung worth a try
-  }
-  return error;
-}
-
 int uring_driver::find_native(std::uint64_t missing) noexcept {
-  io_uring_probe* probe = io_uring_get_probe_ring(&ring_);
+  io_uring_probe* probe = ring_.probe();
   if (probe == nullptr) return -ENOMEM;
   for (unsigned op = 0; op < opcode_count; ++op) {
+    const auto wanted = native_opcode(static_cast<opcode>(op));
     native_[op] =
-        (missing >> op & 1) == 0 && io_uring_opcode_supported(probe, native_opcode[op]) != 0;
+        wanted && (missing >> op & 1) == 0 && io_uring_opcode_supported(probe, *wanted) != 0;
   }
   io_uring_free_probe(probe);
   return 0;
 }
 
-// On the thread that drives the ring from now on.
-void uring_driver::enable() noexcept {
-  enabled_ = true;
-  // By hand: liburing 2.3's shared library forgets to export io_uring_enable_rings.
-  if (::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) <
-      0) {
-    misuse("an io_uring driver could not be enabled");
-  }
-  // Buffered reads that miss go to kernel threads; without a cap thousands of reads make thousands
-  // of them. Kernels before 5.15 cannot be told, which costs threads, not correctness.
-  std::array<unsigned, 2> most = {limits_.threads, limits_.threads};
-  static_cast<void>(io_uring_register_iowq_max_workers(&ring_, most.data()));
-}
-
 // --- submission ----------------------------------------------------------------------------------
 
 void uring_driver::submit(operation_queue& staged) noexcept {
-  if (!enabled_) enable();
-  if (in_flight_ == 0) cancelling_all_ = false;
-  while (!staged.empty()) {
-    operation& op = staged.front();
-    if (op.args.op == opcode::cancel) {
-      if (cancels_in_flight_ >= limits_.queue_depth) return;
-      staged.pop_front();
-      cancel(op);
-      continue;
-    }
-    if (in_flight_ >= limits_.queue_depth) return;
-    staged.pop_front();
-    if (out_of_range(op.args)) {
-      finish_here(op, -EINVAL);
-    } else if (native_[static_cast<unsigned>(op.args.op)]) {
-      ++in_flight_;
-      hand_to_kernel(op, 0);
-    } else {
-      offload(op);
-    }
+  if (!ring_.enabled()) ring_.enable(limits_.threads);
+  if (in_flight_ == 0) marks_.clear();
+  while (!staged.empty() && has_room_for(staged.front())) take(staged.pop_front());
+}
+
+bool uring_driver::has_room_for(const operation& op) const noexcept {
+  switch (op.args.op) {
+    case opcode::poll:
+    case opcode::timeout:
+      return true;
+    case opcode::cancel:
+      return cancels_in_flight_ < limits_.queue_depth;
+    default:
+      return in_flight_ < limits_.queue_depth;
   }
 }
 
-// The submission queue may be smaller than all that is waiting for it: then it goes out early.
-io_uring_sqe* uring_driver::next_sqe() noexcept {
-  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-  while (sqe == nullptr) {
-    enter(false, deadline::now());
-    sqe = io_uring_get_sqe(&ring_);
+void uring_driver::take(operation& op) noexcept {
+  const request& what = op.args;
+  if (out_of_range(what)) return finish_here(op, -EINVAL);
+  switch (what.op) {
+    case opcode::cancel:
+      return cancel(op);
+    case opcode::poll:
+      return poll(op);
+    case opcode::timeout:
+      if (const int error = timers_.insert(op); error < 0) finish_here(op, error);
+      return;
+    case opcode::register_memory:
+      return finish_here(op, memory_.add(what.address, what.length));
+    case opcode::forget_memory:
+      return finish_here(op, memory_.remove(what.address, what.length));
+    default:
+      if (!native_[static_cast<unsigned>(what.op)] || !fits_entry(what)) return offload(op);
+      ++in_flight_;
+      hand_to_kernel(op, 0);
   }
-  return sqe;
+}
+
+// The submission queue may be smaller than all that is waiting for it: then it goes out early. And
+// kernels before 5.19 take nothing as long as completions have overflowed.
+io_uring_sqe& uring_driver::next_sqe() noexcept {
+  io_uring_sqe* sqe = ring_.next_entry();
+  while (sqe == nullptr) {
+    ring_.enter(false, deadline::now());
+    take_from_ring();
+    sqe = ring_.next_entry();
+  }
+  return *sqe;
 }
 
 void uring_driver::hand_to_kernel(operation& op, unsigned sqe_flags) noexcept {
-  io_uring_sqe* sqe = next_sqe();
+  io_uring_sqe& sqe = next_sqe();
   prepare(sqe, op.args);
-  sqe->flags |= static_cast<std::uint8_t>(sqe_flags);
-  io_uring_sqe_set_data(sqe, &op);
+  memory_.use_for(sqe, op.args);
+  sqe.flags |= static_cast<std::uint8_t>(sqe_flags);
+  io_uring_sqe_set_data(&sqe, &op);
+}
+
+// io_uring answers POLLRDHUP to who has not asked for it. Whoever waits to read is told so anyway;
+// but whoever waits to write to somebody who will say no more would be told at once, again and
+// again. So the others are epoll's.
+void uring_driver::poll(operation& op) noexcept {
+  const bool told_anyway = (op.args.flags & (POLLIN | POLLRDNORM | POLLRDHUP)) != 0;
+  if (told_anyway && native_[static_cast<unsigned>(opcode::poll)]) {
+    if (const int error = polls_.add(op, -1); error < 0) return finish_here(op, error);
+    return hand_to_kernel(op, 0);
+  }
+  if (!other_polls_.is_open()) {
+    if (const int error = other_polls_.open(); error < 0) return finish_here(op, error);
+    polls_watch_.wanted = true;
+  }
+  other_polls_.start(op, done_);
 }
 
 void uring_driver::cancel(operation& request) noexcept {
   auto* target = static_cast<operation*>(request.args.address);
-  if (target != nullptr) target->request_cancel();
-  if (target == nullptr) cancelling_all_ = true;
-  const int answer = offload_ ? offload_->cancel(target) : -ENOENT;
-  if (target != nullptr && answer != -ENOENT) {
-    finish_here(request, answer);
-    return;
-  }
+  if (target == nullptr) return cancel_many(request);
+  target->request_cancel();
+  if (cancel_here(*target)) return finish_here(request, 0);
+  const int answer = offload_ ? offload_->cancel(*target) : -ENOENT;
+  if (answer != -ENOENT) return finish_here(request, answer);
   ++cancels_in_flight_;
   hand_to_kernel(request, 0);
+}
+
+void uring_driver::cancel_many(operation& request) noexcept {
+  marks_.mark(request.args);
+  timers_.cancel_named(request.args, done_);
+  other_polls_.cancel_named(request.args, done_);
+  if (offload_) offload_->cancel_named(request.args);
+  if (!cancels_all_) return one_by_one_.push_back(request);
+  ++cancels_in_flight_;
+  hand_to_kernel(request, 0);
+}
+
+// What is in this driver's own hands.
+bool uring_driver::cancel_here(operation& target) noexcept {
+  if (!timers_.remove(target)) return other_polls_.cancel(target, done_);
+  finish_here(target, -ECANCELED);
+  return true;
+}
+
+// From the last to the first, since what completes meanwhile leaves its place to the last.
+void uring_driver::cancel_polls(const request& named) noexcept {
+  for (std::size_t i = polls_.size(); i > 0; i = std::min(i - 1, polls_.size())) {
+    if (!names(named, polls_[i - 1])) continue;
+    io_uring_sqe& sqe = next_sqe();
+    // Taking an entry may have taken completions, and this poll with them.
+    const bool still = i <= polls_.size() && names(named, polls_[i - 1]);
+    still ? io_uring_prep_cancel(&sqe, &polls_[i - 1], 0) : io_uring_prep_nop(&sqe);
+    io_uring_sqe_set_data64(&sqe, ignored_tag);
+  }
 }
 
 // What this kernel's io_uring does not know is carried out by threads.
@@ -344,37 +292,35 @@ void uring_driver::finish_here(operation& op, std::int32_t answer) noexcept {
   done_.push_back(op);
 }
 
-// The poll that lets `wake` and the offload's threads end a wait, and makes fd() readable.
-void uring_driver::watch_event() noexcept {
-  io_uring_sqe* sqe = next_sqe();
-  io_uring_prep_poll_add(sqe, event_.fd(), POLLIN);
-  if (watch_is_multishot_) sqe->len = IORING_POLL_ADD_MULTI;
-  io_uring_sqe_set_data64(sqe, wake_tag);
-  watching_ = true;
-}
-
-// --- completion ----------------------------------------------------------------------------------
+// --- waiting -------------------------------------------------------------------------------------
 
 void uring_driver::reap(operation_queue& completed, deadline until) noexcept {
-  if (!enabled_) enable();
-  const auto must_wait = [&] { return completed.empty() && !woken_ && until != deadline::now(); };
-  take_completions(completed);
-  if (must_wait() || io_uring_sq_ready(&ring_) != 0 || kernel_may_have_work()) {
+  if (!ring_.enabled()) ring_.enable(limits_.threads);
+  const auto must_wait = [&] {
+    return completed.empty() && done_.empty() && !woken_ && until != deadline::now();
+  };
+  take_completions();
+  if (must_wait() || ring_.has_entries() || ring_.may_have_work()) {
     do {
-      if (enter(must_wait(), until)) until = deadline::now();
-      take_completions(completed);
-    } while (must_wait() || io_uring_sq_ready(&ring_) != 0);
+      const deadline timer = timers_.earliest();
+      const bool timer_first = timer.monotonic_ns < until.monotonic_ns;
+      const bool passed = ring_.enter(must_wait(), timer_first ? timer : until);
+      if (passed && !timer_first) until = deadline::now();
+      take_completions();
+    } while (must_wait() || ring_.has_entries() || ring_.has_overflowed());
   }
-  if (shows_.load(std::memory_order_relaxed)) settle_fd(completed);
+  if (shows_.load(std::memory_order_relaxed)) settle_fd();
+  completed.append(std::move(done_));
   woken_ = false;
 }
 
 // What has been taken has made fd() readable, also while it was taken; what has come since, too.
 // Only when there is nothing left to read has everything been seen.
-void uring_driver::settle_fd(operation_queue& completed) noexcept {
+void uring_driver::settle_fd() noexcept {
   while (shown_.drain()) {
-    if (kernel_may_have_work()) enter(false, deadline::now());
-    take_completions(completed);
+    if (ring_.may_have_work()) ring_.enter(false, deadline::now());
+    take_completions();
+    while (ring_.has_entries()) ring_.enter(false, deadline::now());
   }
 }
 
@@ -388,117 +334,146 @@ void uring_driver::wake() noexcept {
 // ring it does tell. Registered only when asked for, because signalling it takes time.
 int uring_driver::fd() const noexcept {
   if (!shows_.load(std::memory_order_relaxed)) {
-    // By hand as above: it changes nothing in `ring_`, which liburing's function wants to be
-    // mutable.
     const int fd = shown_.fd();
-    if (::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_EVENTFD, &fd, 1) < 0) {
+    if (ring_.tell(IORING_REGISTER_EVENTFD, &fd, 1) < 0) {
       misuse("an io_uring driver's fd() was asked for by another thread than its own");
     }
     shows_.store(true);
-    // A ring that nobody has driven yet shows nothing by itself.
-    if (event_.signalled()) shown_.signal();
+    // A ring that nobody has driven yet shows nothing by itself, and nor does our own clock.
+    if (event_.signalled() || !timers_.empty()) shown_.signal();
   }
   return shown_.fd();
 }
 
-// Work that the kernel has finished but posts only when asked (DEFER_TASKRUN), or could not post.
-// The flag may outlive the work that it was set for, so it is asked once, not until it says no.
-bool uring_driver::kernel_may_have_work() const noexcept {
-  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
-  return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+// The poll that lets `wake` and the offload's threads end a wait, and makes fd() readable.
+void uring_driver::keep_watch(watch& kept, int fd) noexcept {
+  if (!kept.wanted || kept.armed) return;
+  io_uring_sqe& sqe = next_sqe();
+  io_uring_prep_poll_add(&sqe, fd, POLLIN);
+  if (kept.is_multishot) sqe.len = IORING_POLL_ADD_MULTI;
+  io_uring_sqe_set_data64(&sqe, kept.name);
+  kept.armed = true;
 }
 
-// One system call: submits all there is, and waits if it may. True when `until` has passed.
-bool uring_driver::enter(bool block, deadline until) noexcept {
-  int answer = 0;
-  if (!block) {
-    answer = io_uring_submit_and_get_events(&ring_);
-  } else if (until == deadline::never()) {
-    answer = io_uring_submit_and_wait(&ring_, 1);
-  } else {
-    const std::int64_t left = std::max<std::int64_t>(0, until.monotonic_ns - monotonic_now_ns());
-    __kernel_timespec limit{.tv_sec = left / 1'000'000'000, .tv_nsec = left % 1'000'000'000};
-    io_uring_cqe* first = nullptr;
-    answer = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
+// Waiting here, a timeout is the end of a wait; whoever waits at fd() has to be told, by the ring,
+// of the earliest. Where it is cancelled its time is told all the same, once, for nothing.
+void uring_driver::show_time() noexcept {
+  const deadline earliest = timers_.earliest();
+  if (earliest.monotonic_ns >= clock_set_to_.monotonic_ns) return;
+  if (clock_set_to_ != deadline::never()) {
+    io_uring_sqe& sqe = next_sqe();
+    io_uring_prep_timeout_remove(&sqe, clock_count_, 0);
+    io_uring_sqe_set_data64(&sqe, ignored_tag);
   }
-  if (answer >= 0 || answer == -EINTR) return false;
-  if (answer == -ETIME) return true;
-  // The kernel is short of memory for requests, or wants its completions taken first. They are, by
-  // the caller; if none comes within a moment, try again rather than spin.
-  if (answer == -EAGAIN || answer == -EBUSY || answer == -ENOMEM) {
-    if (io_uring_cq_ready(&ring_) == 0) ::poll(nullptr, 0, 1);
-    return false;
-  }
-  if (answer == -EEXIST) misuse("an io_uring driver was used from two threads");
-  misuse("io_uring_enter refused a ring that it had set up");
+  clock_set_to_ = earliest;
+  clock_count_ += count_one;
+  clock_time_ = {.tv_sec = earliest.monotonic_ns / 1'000'000'000,
+                 .tv_nsec = earliest.monotonic_ns % 1'000'000'000};
+  io_uring_sqe& sqe = next_sqe();
+  io_uring_prep_timeout(&sqe, &clock_time_, 0, IORING_TIMEOUT_ABS);
+  io_uring_sqe_set_data64(&sqe, clock_count_);
 }
 
-void uring_driver::take_completions(operation_queue& completed) noexcept {
-  completed.append(std::move(done_));
-  unsigned head = 0;
-  unsigned taken = 0;
-  io_uring_cqe* cqe = nullptr;
-  io_uring_for_each_cqe(&ring_, head, cqe) {
-    take_completion(*cqe, completed);
-    ++taken;
+// --- completion ----------------------------------------------------------------------------------
+
+// Everything that has finished, wherever; and what that gives the kernel to do.
+void uring_driver::take_completions() noexcept {
+  take_from_ring();
+  while (!again_.empty()) hand_to_kernel(again_.pop_front(), IOSQE_ASYNC);
+  while (!one_by_one_.empty()) {
+    operation& request = one_by_one_.pop_front();
+    cancel_polls(request.args);
+    finish_here(request, 0);
   }
-  io_uring_cq_advance(&ring_, taken);
-  if (offload_) in_flight_ -= offload_->collect(completed);
+  if (offload_) in_flight_ -= offload_->collect(done_);
+  if (std::exchange(others_ready_, false)) other_polls_.collect(done_);
+  timers_.expire(done_);
   // Armed again at once, or a later wake() would not show at fd().
-  if (!watching_) watch_event();
+  keep_watch(wake_watch_, event_.fd());
+  keep_watch(polls_watch_, other_polls_.fd());
+  if (shows_.load(std::memory_order_relaxed)) show_time();
 }
 
-void uring_driver::take_completion(const io_uring_cqe& cqe, operation_queue& completed) noexcept {
-  if (cqe.user_data == wake_tag) return take_wake(cqe);
-  if (cqe.user_data == LIBURING_UDATA_TIMEOUT) return;
+void uring_driver::take_from_ring() noexcept {
+  ring_.take_completions([this](const io_uring_cqe& cqe) { take_completion(cqe); });
+}
+
+void uring_driver::take_completion(const io_uring_cqe& cqe) noexcept {
+  if ((cqe.user_data & not_an_operation) != 0) return take_note(cqe);
   auto& op = *reinterpret_cast<operation*>(cqe.user_data);
-  std::int32_t answer = cqe.res;
-  if (op.args.op == opcode::cancel) {
-    --cancels_in_flight_;
-    // The kernel does not find what a disk is busy with; it is in flight all the same.
-    const auto* target = static_cast<const operation*>(op.args.address);
-    if (answer == -ENOENT && target != nullptr && target->in_flight()) answer = -EALREADY;
-    if (answer > 0 || target == nullptr) answer = 0;
-  } else {
-    if (try_again(op, answer)) return;
-    --in_flight_;
-  }
-  op.set_answer(answer);
-  completed.push_back(op);
+  if (op.args.op == opcode::cancel) return take_cancel(op, cqe.res);
+  if (op.args.op == opcode::poll) return take_poll(op, cqe.res);
+  take_answer(op, cqe.res);
 }
 
-// None of these is an answer. A signal may interrupt a kernel worker; and some file systems, and
+void uring_driver::take_note(const io_uring_cqe& cqe) noexcept {
+  switch (cqe.user_data & not_an_operation) {
+    case wake_tag:
+      take_watch(wake_watch_, cqe);
+      woken_ = true;
+      event_.clear();
+      break;
+    case polls_tag:
+      take_watch(polls_watch_, cqe);
+      others_ready_ = true;
+      break;
+    case clock_tag:
+      if (cqe.user_data == clock_count_) clock_set_to_ = deadline::never();
+      break;
+    default:
+      break;
+  }
+}
+
+void uring_driver::take_watch(watch& kept, const io_uring_cqe& cqe) noexcept {
+  kept.armed = (cqe.flags & IORING_CQE_F_MORE) != 0;
+  if (cqe.res == -EINVAL) kept.is_multishot = false;
+}
+
+void uring_driver::take_cancel(operation& request, std::int32_t answer) noexcept {
+  --cancels_in_flight_;
+  const auto* target = static_cast<const operation*>(request.args.address);
+  if (target == nullptr) {
+    if (answer == -EINVAL) cancels_all_ = false;
+    return cancels_all_ ? finish_here(request, 0) : one_by_one_.push_back(request);
+  }
+  // The kernel does not find what a disk is busy with; it is in flight all the same.
+  if (answer == -ENOENT && target->in_flight()) answer = -EALREADY;
+  finish_here(request, std::min(answer, 0));
+}
+
+void uring_driver::take_poll(operation& op, std::int32_t answer) noexcept {
+  polls_.remove(op);
+  const auto asked = static_cast<std::int32_t>(op.args.flags | POLLERR | POLLHUP);
+  finish_here(op, answer < 0 || (answer & asked) == 0 ? answer : answer & asked);
+}
+
+bool may_wait(const request& what) noexcept {
+  return (what.flags & (what.op == opcode::splice ? SPLICE_F_NONBLOCK : RWF_NOWAIT)) == 0;
+}
+
+// Not all of these are answers. A signal may interrupt a kernel worker; and some file systems, and
 // older kernels for O_NONBLOCK descriptors, say EAGAIN where nobody asked not to wait, which a
-// kernel worker then waits out. Asked a second time, EAGAIN is meant. And what nobody has cancelled
-// the kernel gives up when it cannot start a worker, as under many signals: our threads carry it
-// out.
-bool uring_driver::try_again(operation& op, std::int32_t answer) noexcept {
-  const bool would_block = answer == -EAGAIN && (op.args.flags & RWF_NOWAIT) == 0;
-  const bool asked_twice = (op.args.hints & asked_again) != 0;
-  const bool given_up = answer == -ECANCELED && !op.cancel_requested() && !cancelling_all_;
-  if (given_up) {
-    --in_flight_;
-    offload(op);
-    return true;
+// kernel worker then waits out. Asked a second time, EAGAIN is meant; but splicing it says of any
+// O_NONBLOCK descriptor, and one of our threads waits. And what nobody has cancelled the kernel
+// gives up when it cannot start a worker, as under many signals: our threads carry it out.
+void uring_driver::take_answer(operation& op, std::int32_t answer) noexcept {
+  const request& what = op.args;
+  const bool asked_twice = (what.hints & asked_again) != 0;
+  op.args.hints &= static_cast<std::uint8_t>(~asked_again);
+  const bool would_block = answer == -EAGAIN && may_wait(what);
+  const bool given_up = (answer == -ECANCELED && !op.cancel_requested() && !marks_.covers(op)) ||
+                        (would_block && what.op == opcode::splice);
+  if (answer == -EINTR && marks_.covers(op)) answer = -ECANCELED;
+  if (what.op == opcode::close) marks_.closed(what.fd);
+  // It has been closed; once more would close another's.
+  if (answer == -EINTR && what.op == opcode::close) answer = 0;
+  if (answer == -EINTR || (would_block && !asked_twice && !given_up)) {
+    op.args.hints |= asked_again;
+    return again_.push_back(op);
   }
-  if (answer != -EINTR && (!would_block || asked_twice)) {
-    op.args.hints &= static_cast<std::uint8_t>(~asked_again);
-    return false;
-  }
-  op.args.hints |= asked_again;
-  hand_to_kernel(op, IOSQE_ASYNC);
-  return true;
-}
-
-void uring_driver::take_wake(const io_uring_cqe& cqe) noexcept {
-  if (cqe.res == -EINVAL && watch_is_multishot_) {
-    watch_is_multishot_ = false;
-    watching_ = false;
-    return;
-  }
-  watching_ = (cqe.flags & IORING_CQE_F_MORE) != 0;
-  woken_ = true;
-  event_.clear();
+  --in_flight_;
+  given_up ? offload(op) : finish_here(op, answer);
 }
 
 }  // namespace

@@ -63,20 +63,26 @@ std::size_t worker_pool::collect(operation_queue& completed) noexcept {
   return count;
 }
 
-int worker_pool::cancel(const operation* target) noexcept {
+int worker_pool::cancel(operation& target) noexcept {
   const std::scoped_lock lock(mutex_);
-  if (target == nullptr) {
-    while (!queued_.empty()) withdraw(queued_.pop_front());
-    return 0;
-  }
-  if (queued_.remove(*target)) {
-    withdraw(const_cast<operation&>(*target));  // it came from a queue of mutable ones
+  if (queued_.remove(target)) {
+    withdraw(target);
     return 0;
   }
   for (const worker& each : working_) {
-    if (each.performing == target) return -EALREADY;
+    if (each.performing == &target) return -EALREADY;
   }
   return -ENOENT;
+}
+
+void worker_pool::cancel_named(const request& cancel) noexcept {
+  const std::scoped_lock lock(mutex_);
+  operation_queue spared;
+  while (!queued_.empty()) {
+    operation& op = queued_.pop_front();
+    names(cancel, op) ? withdraw(op) : spared.push_back(op);
+  }
+  queued_ = std::move(spared);
 }
 
 // The owner collects it as it collects everything; it is on its own thread, so nobody is notified.

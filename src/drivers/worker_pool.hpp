@@ -35,9 +35,11 @@ class worker_pool {
   /// Appends what has finished to `completed`; returns how many.
   std::size_t collect(operation_queue& completed) noexcept;
 
-  /// Withdraws `target`, or with null everything queued; that then completes with ECANCELED.
+  /// Withdraws `target`, which then completes with ECANCELED.
   /// Answers as a cancel request does: 0, -EALREADY or -ENOENT.
-  int cancel(const operation* target) noexcept;
+  int cancel(operation& target) noexcept;
+  /// Withdraws what is queued and `cancel`, a request for many, means.
+  void cancel_named(const request& cancel) noexcept;
 
   /// Threads running now.
   std::size_t threads() noexcept;

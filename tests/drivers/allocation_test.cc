@@ -1,6 +1,7 @@
 // Invariant 11: nothing is allocated per operation. Every `new` of this program is counted.
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include <array>
 #include <atomic>
@@ -114,6 +115,28 @@ TEST_P(allocation, is_not_needed_to_cancel) {
   for (int i = 0; i < 100; ++i) add(cancels, cancel_request(add(operations, {})));
   EXPECT_EQ(allocations_of([&] {
               start_all(context(), operations);
+              context().flush();
+              start_all(context(), cancels);
+              context().run();
+            }),
+            0);
+}
+
+// The memory of what is waited for grows to what there was at once, and stays.
+TEST_P(allocation, is_not_needed_to_wait_for_readiness_and_time) {
+  const pipe_ends pipe = make_pipe();
+  pipe.feed(1);
+  batch waits;
+  batch cancels;
+  for (int i = 0; i < 100; ++i) {
+    add(waits, {.op = opcode::poll, .fd = pipe.read.get(), .flags = POLLIN});
+    add(waits, {.op = opcode::poll, .fd = pipe.write.get(), .flags = POLLOUT});
+    add(waits, {.op = opcode::timeout, .offset = 1});
+    add(cancels, cancel_request(add(waits, {.op = opcode::timeout, .offset = INT64_MAX})));
+    add(cancels, cancel_request(add(waits, {.op = opcode::poll, .fd = pipe.write.get()})));
+  }
+  EXPECT_EQ(allocations_of([&] {
+              start_all(context(), waits);
               context().flush();
               start_all(context(), cancels);
               context().run();

@@ -71,9 +71,10 @@ class short_driver final : public wrapping_driver {
 
   void submit(operation_queue& staged) noexcept override {
     operation_queue shortened;
+    std::vector<event> handed;
     while (!staged.empty()) {
       operation& op = staged.pop_front();
-      log_.push_back({event::submitted, op.args.op});
+      handed.push_back({event::submitted, op.args.op});
       const bool transfer = op.args.op == opcode::read || op.args.op == opcode::write;
       if (transfer && op.args.length > most_) {
         asked_[&op] = op.args.length;
@@ -82,6 +83,8 @@ class short_driver final : public wrapping_driver {
       shortened.push_back(op);
     }
     wrapping_driver::submit(shortened);
+    handed.resize(handed.size() - shortened.size());  // the rest comes again
+    log_.insert(log_.end(), handed.begin(), handed.end());
     staged = std::move(shortened);
   }
 
@@ -1215,7 +1218,10 @@ TEST_P(conformance, a_cancelled_write_that_has_begun_says_how_much_it_wrote) {
   recorded cancel(cancel_request(target));
   context().start(target);
   context().flush();
-  ASSERT_TRUE(eventually([&] { return bytes_in(pipe) > 0; }));
+  ASSERT_TRUE(eventually([&] {
+    context().dispatch(false);
+    return bytes_in(pipe) > 0;
+  }));
   context().start(cancel);
   drive_until(context(), [&] { return cancel.completions == 1; });
   std::vector<std::byte> arrived(memory.size());

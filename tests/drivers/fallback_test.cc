@@ -301,8 +301,8 @@ TEST_F(fallback, the_environment_names_what_is_to_be_wrapped) {
 
 TEST_F(fallback, does_not_know_a_wrapper_of_another_name) {
   expect_success([&] {
-    for (const std::string_view name : {"merge:uring", "MERGING:uring", ":uring", "merging:no:uring",
-                                        "uring:merging", " merging:uring"}) {
+    for (const std::string_view name : {"merge:uring", "MERGING:uring", ":uring",
+                                        "merging:no:uring", "uring:merging", " merging:uring"}) {
       tried_.clear();
       EXPECT_EQ(open(name).error(), errc::no_driver) << name;
       ASSERT_EQ(tried_.size(), 1) << name;

@@ -3,6 +3,11 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,8 +60,14 @@ class uring_on : public ::testing::TestWithParam<older_kernel> {
   std::unique_ptr<io_context> context_;
 };
 
+/// All that one system call or another has brought since 5.10.
+constexpr std::uint64_t newer_opcodes = only(opcode::renameat) | only(opcode::unlinkat) |
+                                        only(opcode::mkdirat) | only(opcode::linkat) |
+                                        only(opcode::symlinkat) | only(opcode::fgetxattr) |
+                                        only(opcode::fsetxattr) | only(opcode::ftruncate);
+
 std::vector<older_kernel> older_kernels() {
-  return {
+  std::vector<older_kernel> kernels = {
       {"this_kernel", {}},
       {"before_6_1", {.refused_setup_flags = IORING_SETUP_DEFER_TASKRUN}},
       {"before_6_0", {.refused_setup_flags = IORING_SETUP_SINGLE_ISSUER}},
@@ -71,7 +82,16 @@ std::vector<older_kernel> older_kernels() {
       {"with_next_to_nothing",
        {.refused_setup_flags = IORING_SETUP_SUBMIT_ALL,
         .missing_opcodes = every_opcode & ~only(opcode::cancel)}},
+      {"before_5_11",
+       {.refused_setup_flags = IORING_SETUP_SUBMIT_ALL,
+        .missing_opcodes = newer_opcodes,
+        .cancels_one_by_one = true}},
   };
+  for (unsigned op = 0; op < opcode_count - 1; ++op) {
+    kernels.push_back({"without_opcode_" + std::to_string(op),
+                       {.missing_opcodes = only(static_cast<opcode>(op))}});
+  }
+  return kernels;
 }
 
 INSTANTIATE_TEST_SUITE_P(kernels, uring_on, ::testing::ValuesIn(older_kernels()),
@@ -106,6 +126,165 @@ TEST_P(uring_on, carries_a_file_through_its_life) {
     EXPECT_FALSE(is_open(fd));
   };
   context().run(live());
+}
+
+std::uint64_t address_of(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
+
+// operations_test.cc tests each of these; here, that each is carried out, natively or not.
+TEST_P(uring_on, carries_out_what_a_server_needs) {
+  open();
+  const auto expect = [&](std::int32_t expected, const request& what) {
+    recorded op(what);
+    context().start(op);
+    context().run();
+    EXPECT_TRUE(answered(op, expected)) << "opcode " << static_cast<int>(what.op);
+    return op.answer();
+  };
+  const descriptor folder = open_file(directory_.path(), O_RDONLY | O_DIRECTORY);
+  const int at = folder.get();
+  const auto second = static_cast<std::uint32_t>(at);
+  char inner[] = "inner";
+  char first_name[] = "inner/first";
+  char next_name[] = "inner/next";
+  char link_name[] = "inner/link";
+  expect(0, {.op = opcode::mkdirat, .fd = at, .mode = 0700, .address = inner});
+  const open_how how{.flags = O_CREAT | O_RDWR | O_CLOEXEC, .mode = 0600, .resolve = 0};
+  recorded opening({.op = opcode::openat2,
+                    .fd = at,
+                    .address = first_name,
+                    .offset = address_of(&how),
+                    .length = sizeof how});
+  context().start(opening);
+  context().run();
+  const descriptor file(opening.answer());
+  ASSERT_TRUE(file);
+  const auto on_two_names = [&](opcode op, char* from, char* to) {
+    expect(0, {.op = op, .fd = at, .mode = second, .address = from, .offset = address_of(to)});
+  };
+  on_two_names(opcode::renameat, first_name, next_name);
+  on_two_names(opcode::linkat, next_name, first_name);
+  on_two_names(opcode::symlinkat, next_name, link_name);
+  std::array<std::byte, 100> memory{};
+  fill(memory, 0);
+  const request whole{.op = opcode::register_memory, .address = &memory, .length = sizeof memory};
+  expect(0, whole);
+  expect(100, write_request(file.get(), memory));
+  memory = {};
+  expect(100, read_request(file.get(), memory));
+  EXPECT_TRUE(holds_pattern(memory, 0));
+  expect(0, {.op = opcode::forget_memory, .address = &memory, .length = sizeof memory});
+  expect(0, {.op = opcode::fadvise, .fd = file.get(), .flags = POSIX_FADV_WILLNEED});
+  expect(0, {.op = opcode::sync_file_range, .fd = file.get(), .flags = SYNC_FILE_RANGE_WRITE});
+  buffer page(4096);
+  expect(0, {.op = opcode::madvise,
+             .flags = MADV_WILLNEED,
+             .address = page.data(),
+             .length = page.size()});
+  const pipe_ends pipe = make_pipe();
+  request copy{.op = opcode::splice,
+               .fd = file.get(),
+               .mode = static_cast<std::uint32_t>(pipe.write.get()),
+               .address = reinterpret_cast<void*>(UINT64_MAX),
+               .offset = 20,
+               .length = 1000};
+  expect(80, copy);
+  copy.op = opcode::copy_file_range;
+  copy.mode = static_cast<std::uint32_t>(file.get());
+  copy.address = reinterpret_cast<void*>(1000);
+  expect(80, copy);
+  const char attribute[] = "user.weir";
+  expect(::fsetxattr(file.get(), attribute, "", 0, 0) == 0 ? 0 : -errno,
+         {.op = opcode::fsetxattr,
+          .fd = file.get(),
+          .address = inner,
+          .offset = address_of(attribute),
+          .length = 5});
+  std::array<char, 100> value{};
+  expect(::fgetxattr(file.get(), attribute, nullptr, 0) == 5 ? 5 : -errno,
+         {.op = opcode::fgetxattr,
+          .fd = file.get(),
+          .address = value.data(),
+          .offset = address_of(attribute),
+          .length = value.size()});
+  expect(-ENOTDIR,
+         {.op = opcode::getdents, .fd = file.get(), .address = value.data(), .length = 100});
+  for (char* each : {first_name, next_name, link_name}) {
+    expect(0, {.op = opcode::unlinkat, .fd = at, .address = each});
+  }
+  expect(0, {.op = opcode::unlinkat, .fd = at, .flags = AT_REMOVEDIR, .address = inner});
+}
+
+TEST_P(uring_on, waits_for_readiness_and_time) {
+  open({.queue_depth = 1, .threads = 1});
+  const pipe_ends idle = make_pipe();
+  const pipe_ends pipe = make_pipe();
+  std::array<std::byte, 1> byte{};
+  recorded blocked(read_request(idle.read.get(), byte));
+  recorded reading({.op = opcode::poll, .fd = pipe.read.get(), .flags = POLLIN});
+  recorded failing({.op = opcode::poll, .fd = pipe.read.get(), .flags = 0});
+  recorded timer({.op = opcode::timeout, .offset = 1});
+  recorded never({.op = opcode::timeout, .offset = INT64_MAX});
+  for (recorded* each : {&blocked, &reading, &failing, &timer, &never}) context().start(*each);
+  drive_until(context(), [&] { return timer.completions == 1; });
+  EXPECT_EQ(reading.completions, 0);
+  pipe.feed(1);
+  EXPECT_TRUE(poll_until(context(), [&] { return reading.completions == 1; }));
+  EXPECT_TRUE(answered(reading, POLLIN));
+  recorded cancel_poll(cancel_request(failing));
+  recorded cancel_timer(cancel_request(never));
+  context().start(cancel_poll);
+  context().start(cancel_timer);
+  drive_until(context(), [&] { return context().outstanding() == 1; });
+  for (recorded* each : {&cancel_poll, &cancel_timer}) EXPECT_TRUE(answered(*each, 0));
+  for (recorded* each : {&failing, &never}) EXPECT_TRUE(answered(*each, -ECANCELED));
+  idle.feed(1);
+  context().run();
+  EXPECT_TRUE(answered(blocked, 1));
+}
+
+// Invariant 29. Also where a kernel cannot cancel everything at once.
+TEST_P(uring_on, ends_while_something_is_waited_for) {
+  open({.queue_depth = 4, .threads = 1});
+  const pipe_ends pipe = make_pipe();
+  batch waits;
+  for (int i = 0; i < 200; ++i) {
+    add(waits,
+        {.op = opcode::poll, .fd = pipe.read.get(), .flags = i % 2 == 0 ? 1u * POLLIN : POLLPRI});
+    add(waits, {.op = opcode::timeout, .offset = INT64_MAX});
+  }
+  start_all(context(), waits);
+  context().flush();
+  context_.reset();
+  EXPECT_TRUE(all_answered(waits, -ECANCELED));
+}
+
+// Many times what there is room for among the completions.
+TEST_P(uring_on, takes_more_completions_than_there_is_room_for) {
+  constexpr int count = 5'000;
+  open({.queue_depth = 1, .threads = 1});
+  const pipe_ends pipe = make_pipe();
+  const descriptor file = make_patterned_file(directory_ / "file", 100);
+  for (const bool by_fd : {false, true}) {
+    batch polls;
+    for (int i = 0; i < count; ++i) {
+      add(polls, {.op = opcode::poll, .fd = pipe.read.get(), .flags = POLLIN});
+    }
+    start_all(context(), polls);
+    context().flush();
+    pipe.feed(1);
+    std::array<std::byte, 100> memory{};
+    recorded reading(read_request(file.get(), memory));
+    context().start(reading);
+    context().flush();
+    if (by_fd) {
+      EXPECT_TRUE(poll_until(context(), [&] { return context().outstanding() == 0; }));
+    } else {
+      context().run();
+    }
+    EXPECT_TRUE(all_answered(polls, POLLIN));
+    EXPECT_TRUE(answered(reading, 100));
+    ASSERT_EQ(::read(pipe.read.get(), memory.data(), 1), 1);
+  }
 }
 
 // Invariants 3 and 13. Without SUBMIT_ALL a submission ends at the first operation that is refused
@@ -252,6 +431,107 @@ TEST_F(uring, works_with_the_longest_queue) {
   context->run();
   EXPECT_TRUE(all_answered(many, 0));
 }
+
+// --- registered memory ---------------------------------------------------------------------------
+
+request on_memory(opcode op, void* address, std::size_t length) {
+  return {.op = op, .address = address, .length = length};
+}
+
+class uring_memory : public uring {
+ protected:
+  std::int32_t answer_to(const request& what) {
+    recorded op(what);
+    context_->start(op);
+    context_->run();
+    return op.answer();
+  }
+  std::int32_t add(void* address, std::size_t length) {
+    return answer_to(on_memory(opcode::register_memory, address, length));
+  }
+  std::int32_t forget(void* address, std::size_t length) {
+    return answer_to(on_memory(opcode::forget_memory, address, length));
+  }
+
+  std::unique_ptr<io_context> context_ = open_context("uring");
+  buffer memory_{16 * 4096};
+};
+
+// Else the tests of what it does would test nothing. What the kernel has mapped stays what it was
+// when something else is mapped in its place, and only transfers that use it do not notice.
+TEST_F(uring_memory, is_what_the_kernel_has_mapped) {
+  constexpr std::size_t page = 4096;
+  const descriptor file = make_patterned_file(directory_ / "file", 2 * page);
+  void* const where =
+      ::mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(where, MAP_FAILED);
+  const std::span memory(static_cast<std::byte*>(where), 2 * page);
+  ASSERT_EQ(add(where, page), 0);
+  ASSERT_EQ(::mmap(where, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                   -1, 0),
+            where);
+  EXPECT_EQ(answer_to(read_request(file.get(), memory.first(page))), page);
+  EXPECT_TRUE(holds_only(memory, std::byte{0}));
+  EXPECT_EQ(answer_to(read_request(file.get(), memory)), 2 * page) << "not all of it is registered";
+  EXPECT_TRUE(holds_pattern(memory, 0));
+  std::ranges::fill(memory, std::byte{0});
+  EXPECT_EQ(forget(where, page), 0);
+  EXPECT_EQ(answer_to(read_request(file.get(), memory.first(page))), page);
+  EXPECT_TRUE(holds_pattern(memory.first(page), 0));
+  ::munmap(where, 2 * page);
+}
+
+TEST_F(uring_memory, does_not_overlap) {
+  std::byte* const start = memory_.data();
+  ASSERT_EQ(add(start + 4096, 8192), 0);
+  EXPECT_EQ(add(start + 4096, 8192), -EEXIST);
+  EXPECT_EQ(add(start, 4097), -EEXIST);
+  EXPECT_EQ(add(start + 3 * 4096 - 1, 1), -EEXIST);
+  EXPECT_EQ(add(start, 4 * 4096), -EEXIST);
+  EXPECT_EQ(add(start + 8192, 1), -EEXIST);
+  EXPECT_EQ(add(start, 4096), 0);
+  EXPECT_EQ(add(start + 3 * 4096, 4096), 0);
+}
+
+TEST_F(uring_memory, is_forgotten_as_it_was_registered_or_not_at_all) {
+  std::byte* const start = memory_.data();
+  EXPECT_EQ(forget(start, 4096), -ENOENT);
+  ASSERT_EQ(add(start, 4096), 0);
+  EXPECT_EQ(forget(start, 4095), -ENOENT);
+  EXPECT_EQ(forget(start + 1, 4095), -ENOENT);
+  EXPECT_EQ(forget(start, 4096), 0);
+  EXPECT_EQ(forget(start, 4096), -ENOENT);
+}
+
+TEST_F(uring_memory, is_refused_with_what_is_wrong_with_it) {
+  std::byte* const start = memory_.data();
+  EXPECT_EQ(add(start, 0), -EINVAL);
+  EXPECT_EQ(add(start, SIZE_MAX), -EINVAL);
+  EXPECT_EQ(add(start, (std::size_t{1} << 30) + 1), -E2BIG);
+  EXPECT_EQ(add(reinterpret_cast<void*>(4096), 4096), -EFAULT);
+  EXPECT_EQ(add(start, 4096), 0);
+}
+
+// Invariant 2. RLIMIT_MEMLOCK says how much the kernel may keep mapped for somebody who is not
+// root.
+TEST_F(uring_memory, that_may_not_be_locked_is_read_into_all_the_same) {
+  const descriptor file = make_patterned_file(directory_ / "file", 4096);
+  const child_outcome outcome = run_in_child([&] {
+    // Enough for a small ring, which newer kernels count too.
+    const rlimit little{.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    constexpr uid_t nobody = 65534;
+    ASSERT_TRUE(::getuid() != 0 || ::setuid(nobody) == 0);
+    context_ = open_context("uring", {.queue_depth = 4});
+    buffer large(16 << 20);
+    EXPECT_EQ(add(large.data(), large.size()), -ENOMEM);
+    EXPECT_EQ(answer_to(read_request(file.get(), large.first(4096))), 4096);
+    EXPECT_TRUE(holds_pattern(large.first(4096), 0));
+  });
+  EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
+// --- the kernel's threads ------------------------------------------------------------------------
 
 /// Looks at the kernel's workers whenever an operation completes.
 class worker_watch {

@@ -144,11 +144,11 @@ class busy_pool : public pool_of_workers {
 };
 
 TEST_F(busy_pool, withdraws_what_is_queued) {
-  EXPECT_EQ(pool_->cancel(&second_), 0);
+  EXPECT_EQ(pool_->cancel(second_), 0);
   // It is there to be collected, without notice to the owner, who withdrew it.
   EXPECT_EQ(pool_->collect(finished_), 1);
   EXPECT_EQ(second_.answer(), -ECANCELED);
-  EXPECT_EQ(pool_->cancel(&second_), -ENOENT);
+  EXPECT_EQ(pool_->cancel(second_), -ENOENT);
   let_go();
   ASSERT_TRUE(collect(3));
   EXPECT_EQ(first_.answer(), 0);
@@ -156,7 +156,7 @@ TEST_F(busy_pool, withdraws_what_is_queued) {
 }
 
 TEST_F(busy_pool, withdraws_everything_that_is_queued) {
-  EXPECT_EQ(pool_->cancel(nullptr), 0);
+  pool_->cancel_named(cancel_request_for_all());
   EXPECT_EQ(pool_->collect(finished_), 3);
   for (const recorded* each : {&first_, &second_, &third_}) EXPECT_EQ(each->answer(), -ECANCELED);
   let_go();
@@ -165,7 +165,7 @@ TEST_F(busy_pool, withdraws_everything_that_is_queued) {
 
 // Invariant 4
 TEST_F(busy_pool, cannot_stop_what_it_is_doing) {
-  EXPECT_EQ(pool_->cancel(&busy_), -EALREADY);
+  EXPECT_EQ(pool_->cancel(busy_), -EALREADY);
   let_go();
   ASSERT_TRUE(collect(4));
   EXPECT_EQ(busy_.answer(), 200'000);
@@ -174,7 +174,7 @@ TEST_F(busy_pool, cannot_stop_what_it_is_doing) {
 TEST_F(pool_of_workers, does_not_find_what_it_does_not_have) {
   open(1);
   recorded stranger{request{}};
-  EXPECT_EQ(pool_->cancel(&stranger), -ENOENT);
+  EXPECT_EQ(pool_->cancel(stranger), -ENOENT);
 }
 
 // --- many, and none ------------------------------------------------------------------------------

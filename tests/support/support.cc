@@ -50,7 +50,24 @@ const driver_report& report_of(std::string_view driver) {
   return *found;
 }
 
+namespace {
+
+constexpr std::string_view timing = "timing:";
+
+std::unique_ptr<driver> in_faults_of_timing(std::unique_ptr<driver> inner, unsigned queue_depth) {
+  const char* seed = std::getenv("WEIR_FAULT_SEED");
+  faulty_options options = faults_of_timing(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1);
+  options.queue_depth = queue_depth;
+  return std::move(make_faulty(std::move(inner), options).value());
+}
+
+}  // namespace
+
 std::unique_ptr<driver> open_driver_named(std::string_view name, driver_options options) {
+  if (name.starts_with(timing)) {
+    name.remove_prefix(timing.size());
+    return in_faults_of_timing(open_driver_named(name, options), options.queue_depth);
+  }
   options.name = name;
   std::vector<driver_report> tried;
   auto opened = open_driver(options, tried);

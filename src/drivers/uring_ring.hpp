@@ -1,0 +1,77 @@
+#pragma once
+
+#include <liburing.h>
+
+#include <expected>
+
+#include "drivers/drivers.hpp"
+
+namespace weir::detail {
+
+/// The two queues that are shared with the kernel, io_uring(7): set up, entered, and closed. What
+/// is in them is the driver's. It is created disabled and belongs to the thread that enables it.
+class uring_ring {
+ public:
+  uring_ring() noexcept;
+  uring_ring(const uring_ring&) = delete;
+  uring_ring& operator=(const uring_ring&) = delete;
+  /// The kernel gives up whatever it still holds. In a forked child only the descriptor is closed.
+  ~uring_ring();
+
+  /// With room for `entries` submissions and `completions`, which may overflow: then the kernel
+  /// keeps what does not fit (IORING_FEAT_NODROP, Linux 5.5) until it is asked for it.
+  std::expected<void, refusal> open(unsigned entries, unsigned completions,
+                                    unsigned refused_flags) noexcept;
+
+  /// By the thread that submits and waits from now on. At most `workers` kernel threads carry out
+  /// what would block.
+  void enable(unsigned workers) noexcept;
+  bool enabled() const noexcept { return enabled_; }
+
+  bool made_in_this_process() const noexcept;
+
+  /// An entry to be filled in; null when the queue is full, until `enter` has emptied it.
+  io_uring_sqe* next_entry() noexcept { return io_uring_get_sqe(&ring_); }
+  bool has_entries() const noexcept { return io_uring_sq_ready(&ring_) != 0; }
+
+  /// One system call: submits all there is, and waits for a completion if it may. True when `until`
+  /// has passed.
+  bool enter(bool block, deadline until) noexcept;
+
+  /// Work that the kernel has finished but posts only when asked (DEFER_TASKRUN), or could not
+  /// post. The flag may outlive the work that it was set for, so it is asked once, not until it
+  /// says no.
+  bool may_have_work() const noexcept {
+    return (flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+  }
+  /// More completions than there was room for: until they have been fetched.
+  bool has_overflowed() const noexcept { return (flags() & IORING_SQ_CQ_OVERFLOW) != 0; }
+
+  /// Gives every completion to `take`, which must not enter.
+  template <class Take>
+  void take_completions(Take take) noexcept {
+    unsigned head = 0;
+    unsigned taken = 0;
+    io_uring_cqe* cqe = nullptr;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      if (cqe->user_data != LIBURING_UDATA_TIMEOUT) take(*cqe);
+      ++taken;
+    }
+    io_uring_cq_advance(&ring_, taken);
+  }
+
+  /// io_uring_register(2): its answer, or a negative errno. Changes nothing in this process.
+  int tell(unsigned what, const void* argument, unsigned count) const noexcept;
+
+  /// Which IORING_OP_* this kernel has: null, or to be freed by io_uring_free_probe.
+  io_uring_probe* probe() noexcept { return io_uring_get_probe_ring(&ring_); }
+
+ private:
+  unsigned flags() const noexcept { return __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED); }
+
+  io_uring ring_{.ring_fd = -1};
+  const unsigned fork_generation_;
+  bool enabled_ = false;
+};
+
+}  // namespace weir::detail
