@@ -39,8 +39,8 @@ struct merging_options {
 /// alone.
 ///
 /// Merged are transfers where an offset is a place: on regular files and block devices, appending
-/// writes excepted (O_APPEND, RWF_APPEND); and, past the page cache, only parts that are aligned
-/// each by itself. Everything else passes unchanged: pipes and sockets, whose transfers have bounds
+/// writes excepted (O_APPEND, RWF_APPEND), and atomic ones (RWF_ATOMIC), whose bounds matter; past
+/// the page cache, only parts that are aligned each by itself. Everything else passes unchanged: pipes and sockets, whose transfers have bounds
 /// of their own, readv and writev, empty transfers, parts that overlap.
 ///
 /// The memory is allocated here, and none later: for each of `queue_depth`, about 200 bytes and 8

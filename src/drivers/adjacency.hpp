@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "kernel_abi.hpp"
 #include "weir/operation.hpp"
 
 namespace weir::detail {
@@ -56,7 +57,8 @@ class adjacency {
   bool may_join(const request& what) const noexcept {
     constexpr std::uint64_t last = std::numeric_limits<std::int64_t>::max() - transfer_max;
     return (what.op == opcode::read || what.op == opcode::write) && what.length != 0 &&
-           what.length < max_bytes_ && what.offset <= last && (what.flags & RWF_APPEND) == 0;
+           what.length < max_bytes_ && what.offset <= last &&
+           (what.flags & (RWF_APPEND | rwf_atomic)) == 0;
   }
 
   // Whether one system call can do both, as far as the requests say.

@@ -23,6 +23,7 @@
 #include <tuple>
 #include <vector>
 
+#include "kernel_abi.hpp"
 #include "support/support.hpp"
 
 namespace weir::testing {
@@ -354,6 +355,15 @@ TEST_F(merging, passes_appending_writes_unchanged) {
     read(at, kibibyte).args.fd = appending.get();
   }
   EXPECT_EQ(turn(), words{"readv 0 + 1024 + 1024"});
+}
+
+// RWF_ATOMIC: all of a write or nothing, of the write that was asked for.
+TEST_F(merging, passes_atomic_writes_unchanged) {
+  open();
+  for (std::uint64_t at = 0; at < 2 * block; at += block) {
+    write(at, block).args.flags = detail::rwf_atomic;
+  }
+  EXPECT_EQ(turn().size(), 2);
 }
 
 // Invariant 2. The kernel may take in company what it refuses alone.
