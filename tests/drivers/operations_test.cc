@@ -336,8 +336,12 @@ TEST_P(operations, splice_waits_for_a_descriptor_that_does_not_block) {
     const pipe_ends to = make_pipe(flags);
     request what = from_file_to_file(opcode::splice, from.read.get(), no_offset, to.write.get(),
                                      no_offset, 100);
+    const int waiting = this_thread();
     for (int i = 1; i <= 3; ++i) {
-      std::thread feeder([&] { from.feed(4); });
+      std::thread feeder([&] {
+        EXPECT_TRUE(eventually([&] { return is_asleep(waiting); }));
+        from.feed(4);
+      });
       EXPECT_EQ(answer_to(what), 4);
       feeder.join();
     }
