@@ -308,7 +308,7 @@ void uring_driver::reap(operation_queue& completed, deadline until) noexcept {
       const bool passed = ring_.enter(must_wait(), timer_first ? timer : until);
       if (passed && !timer_first) until = deadline::now();
       take_completions();
-    } while (must_wait() || ring_.has_entries() || ring_.has_overflowed());
+    } while (must_wait() || ring_.has_entries());
   }
   if (shows_.load(std::memory_order_relaxed)) settle_fd();
   completed.append(std::move(done_));
@@ -340,8 +340,7 @@ int uring_driver::fd() const noexcept {
       misuse("an io_uring driver's fd() was asked for by another thread than its own");
     }
     shows_.store(true);
-    // A ring that nobody has driven yet shows nothing by itself, and nor does our own clock.
-    if (event_.signalled() || !timers_.empty()) shown_.signal();
+    shown_.signal();  // what has come until now shows nowhere; one look settles that
   }
   return shown_.fd();
 }

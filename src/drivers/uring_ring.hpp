@@ -42,10 +42,9 @@ class uring_ring {
   /// post. The flag may outlive the work that it was set for, so it is asked once, not until it
   /// says no.
   bool may_have_work() const noexcept {
-    return (flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
+    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
   }
-  /// More completions than there was room for: until they have been fetched.
-  bool has_overflowed() const noexcept { return (flags() & IORING_SQ_CQ_OVERFLOW) != 0; }
 
   /// Gives every completion to `take`, which must not enter.
   template <class Take>
@@ -67,8 +66,6 @@ class uring_ring {
   io_uring_probe* probe() noexcept { return io_uring_get_probe_ring(&ring_); }
 
  private:
-  unsigned flags() const noexcept { return __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED); }
-
   io_uring ring_{.ring_fd = -1};
   const unsigned fork_generation_;
   bool enabled_ = false;

@@ -691,6 +691,33 @@ TEST_P(readiness, a_timeout_shows_at_an_fd_that_is_asked_for_later) {
   EXPECT_TRUE(answered(timer, 0));
 }
 
+// However the time between two looks at the kernel and the time between two timeouts fall together.
+TEST_P(readiness, timeouts_in_close_succession_show_at_fd) {
+  context().flush();
+  settle();
+  const auto start = steady_clock::now();
+  batch timers;
+  for (int i = 0; i < 5'000; ++i) {
+    add(timers, timeout_request(start + std::chrono::microseconds(i * 15)));
+  }
+  start_all(context(), timers);
+  context().flush();
+  EXPECT_TRUE(poll_until(context(), [&] { return context().outstanding() == 0; }));
+  context().run();
+  EXPECT_TRUE(all_answered(timers, 0));
+}
+
+// What has finished by then did so without being told to show.
+TEST_P(readiness, shows_at_an_fd_that_is_asked_for_later) {
+  const pipe_ends pipe = make_pipe();
+  recorded polling(poll_request(pipe.read.get(), POLLIN));
+  set_off(polling);
+  pipe.feed(1);
+  EXPECT_TRUE(poll_until(context(), [&] { return polling.completions == 1; }));
+  context().run();
+  EXPECT_TRUE(answered(polling, POLLIN));
+}
+
 // Each is earlier than what the clock is set to; then each is later.
 TEST_P(readiness, timeouts_show_at_fd_one_after_the_other) {
   context().flush();
