@@ -3,15 +3,14 @@
 #include <linux/mman.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <limits>
 #include <memory>
 #include <mutex>
 #include <new>
-#include <numeric>
-#include <string>
+#include <system_error>
+#include <vector>
 
 #include "fork_guard.hpp"
 #include "misuse.hpp"
@@ -88,7 +87,9 @@ void mapping::trim(std::byte* from, std::size_t mapped) noexcept {
 }
 
 void mapping::retire() noexcept {
-  ::mmap(data_, length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  // Where even this is refused the pages stay as well, which is no less safe.
+  [[maybe_unused]] void* const reserved = ::mmap(
+      data_, length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
   data_ = nullptr;
 }
 
@@ -138,11 +139,10 @@ class pool_core : private operation {
         size_(size),
         stride_(rounded(size, page)),
         count_(count),
-        free_(std::make_unique<std::uint32_t[]>(count)),
+        free_(count),
         free_count_(count) {
-    // The first is on top.
-    std::iota(free_.get(), free_.get() + count, 0U);
-    std::reverse(free_.get(), free_.get() + count);
+    // The first is the last of the free ones, and taken first.
+    for (std::size_t i = 0; i < count; ++i) free_[i] = static_cast<std::uint32_t>(count - 1 - i);
   }
 
   mapping_error open(const buffer_pool_options& options) noexcept;
@@ -192,8 +192,8 @@ class pool_core : private operation {
   mapping memory_;
   std::atomic<std::int32_t> registered_ = -EINPROGRESS;
 
-  mutable std::mutex mutex_;  // for all below, and `waiting_` of those in the queue
-  std::unique_ptr<std::uint32_t[]> free_;
+  mutable std::mutex mutex_;         // for all below, and `waiting_` of those in the queue
+  std::vector<std::uint32_t> free_;  // the numbers of the free ones come first
   std::size_t free_count_;
   waiting_line line_;
   bool telling_ = false;  // the driver, that the memory comes or goes

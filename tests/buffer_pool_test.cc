@@ -12,9 +12,9 @@
 #include <chrono>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <latch>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -36,6 +36,11 @@ constexpr std::size_t block = 4096;
 
 class pooled : public driver_test {
  protected:
+  // From here on this is the context's thread: what is spawned begins at once, and in order.
+  void SetUp() override {
+    driver_test::SetUp();
+    context().run();
+  }
   io_context& context() { return *context_; }
   template <class Work>
   auto run(Work work) {
@@ -375,9 +380,9 @@ TEST_P(pooled, cancelling_everything_does_not_take_a_granted_buffer_away) {
   EXPECT_EQ(pool.available(), 1);
 }
 
-TEST_P(pooled, a_waiting_coroutine_must_not_be_destroyed) {
-  const child_outcome outcome = run_in_child([&] {
-    const std::unique_ptr<io_context> own = open_context(GetParam());
+TEST(a_pool, does_not_let_a_waiting_coroutine_be_destroyed) {
+  const child_outcome outcome = run_in_child([] {
+    const std::unique_ptr<io_context> own = open_context("sync");
     buffer_pool pool(*own, block, 1);
     const buffer first = pool.try_take().value();
     callback_operation waiting(pool.take(), [](result<buffer>) {});
@@ -709,6 +714,7 @@ std::size_t locked_kibibytes() {
 }
 
 TEST_P(pooled, locked_memory_is_locked) {
+  if (address_sanitizer || thread_sanitizer) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const std::size_t before = locked_kibibytes();
   {
     const buffer_pool pool(context(), block, 16, {.lock = true});
@@ -718,8 +724,9 @@ TEST_P(pooled, locked_memory_is_locked) {
   EXPECT_EQ(locked_kibibytes(), before);
 }
 
-TEST_P(pooled, locking_more_than_allowed_is_an_error_that_names_its_call) {
-  const child_outcome outcome = run_in_child([&] {
+TEST(a_pool, that_locks_more_than_allowed_names_the_call_that_failed) {
+  if (address_sanitizer || thread_sanitizer) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  const child_outcome outcome = run_in_child([] {
     const rlimit limit{.rlim_cur = 65536, .rlim_max = 65536};
     ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &limit), 0);
     // Root may lock what it likes.
@@ -750,11 +757,12 @@ TEST_P(pooled, wished_for_huge_pages_have_room_to_be) {
   for (unsigned i = 0; i < 3; ++i) EXPECT_TRUE(holds_pattern(all[i].span(), 0, i));
 }
 
-TEST_P(pooled, reserved_huge_pages_are_had_or_the_error_is_named) {
+TEST(a_pool, that_finds_too_few_huge_pages_names_the_call_that_failed) {
+  const std::unique_ptr<io_context> own = open_context("sync");
   // More than any machine has reserved.
   constexpr std::size_t too_many = std::size_t{1} << 46;
   try {
-    const buffer_pool pool(context(), too_many, 1, {.huge = huge_pages::reserved});
+    const buffer_pool pool(*own, too_many, 1, {.huge = huge_pages::reserved});
     ADD_FAILURE() << "there were enough";
   } catch (const std::system_error& refused) {
     EXPECT_EQ(refused.code(), std::errc::not_enough_memory);

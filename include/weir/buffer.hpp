@@ -182,7 +182,7 @@ class buffer {
 template <class Handle>
   requires writable_memory_handle<Handle>
 buffer buffer::from(Handle&& handle) {
-  auto* owner = new Handle(std::move(handle));
+  auto* owner = new Handle(std::forward<Handle>(handle));
   const std::size_t used = detail::memory_of(*owner).size();
   // Meanwhile a vector is as long as its capacity, so that all of its memory is live, and set.
   if constexpr (byte_vector<Handle>) owner->resize(owner->capacity());

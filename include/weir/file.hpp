@@ -387,14 +387,14 @@ class file {
   handle_sender<Handle> read_at(Handle&& handle, std::uint64_t offset,
                                 const io_options& options = {}) noexcept {
     const request what = on_this({.op = opcode::read, .offset = offset}, options);
-    return {context_or_null(), what, state_, std::move(handle)};
+    return {context_or_null(), what, state_, std::forward<Handle>(handle)};
   }
   template <class Handle>
     requires memory_handle<Handle>
   handle_sender<Handle> write_at(Handle&& handle, std::uint64_t offset,
                                  const io_options& options = {}) noexcept {
     const request what = on_this({.op = opcode::write, .offset = offset}, options);
-    return {context_or_null(), what, state_, std::move(handle)};
+    return {context_or_null(), what, state_, std::forward<Handle>(handle)};
   }
 
   /// preadv(2), pwritev(2): the array, too, is borrowed until completion; at most IOV_MAX (1024)
