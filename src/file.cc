@@ -30,6 +30,7 @@ std::uint32_t flags_of(const open_options& options) noexcept {
   if (options.append) flags |= O_APPEND;
   if (options.exclusive) flags |= O_EXCL;
   if (options.direct) flags |= O_DIRECT;
+  if (options.only_directory) flags |= O_DIRECTORY;
   return static_cast<std::uint32_t>(flags);
 }
 
@@ -199,6 +200,7 @@ void sync_state::synced(operation& op) noexcept {
 stat_state::stat_state(io_context* context, const request& what, file_state* file) noexcept
     : awaited_operation(context, what, file) {
   static_assert(sizeof(struct statx) <= sizeof(raw_) && alignof(struct statx) <= 8);
+  args.mode = STATX_BASIC_STATS | STATX_DIOALIGN;
   args.offset = reinterpret_cast<std::uintptr_t>(raw_.data());
 }
 
@@ -364,6 +366,8 @@ close_sender::~close_sender() {
   if (file_ != nullptr) file_->abandon();
 }
 
+detail::file_state* detail::state_of(const file& which) noexcept { return which.state_; }
+
 // --- file ----------------------------------------------------------------------------------------
 
 file::file(io_context& context, int fd) {
@@ -507,10 +511,7 @@ namespace {
 
 request status_of_descriptor() noexcept {
   static char this_file = '\0';  // an empty path, with AT_EMPTY_PATH: the descriptor itself
-  return {.op = opcode::statx,
-          .flags = AT_EMPTY_PATH,
-          .mode = STATX_BASIC_STATS | STATX_DIOALIGN,
-          .address = &this_file};
+  return {.op = opcode::statx, .flags = AT_EMPTY_PATH, .address = &this_file};
 }
 
 }  // namespace

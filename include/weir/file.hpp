@@ -27,7 +27,8 @@ struct open_options {
   /// O_DIRECT: past the page cache. Memory, offset and length must be multiples of what
   /// `file_status` names; otherwise EINVAL. Some file systems refuse to open (EINVAL).
   bool direct = false;
-  std::uint32_t mode = 0644;  ///< permission bits of a created file, less the umask
+  bool only_directory = false;  ///< O_DIRECTORY: fail with ENOTDIR where it is anything else
+  std::uint32_t mode = 0644;    ///< permission bits of a created file, less the umask
   /// Bits of `resolve`: how the path may be resolved. With any, openat2(2) opens (Linux 5.6).
   std::uint32_t resolve = 0;
   /// Where a relative path begins: an open directory's descriptor, borrowed until the open has
@@ -115,6 +116,9 @@ class file;
 class close_sender;
 
 namespace detail {
+
+/// What stands behind a file; null when it is closed.
+file_state* state_of(const file& which) noexcept;
 
 /// A transfer whose policy may take more system calls than its own: see `io_options::drop_cache`.
 class policy_operation : public awaited_operation {
@@ -421,6 +425,7 @@ class file {
 
  private:
   friend class detail::open_state;
+  friend detail::file_state* detail::state_of(const file& which) noexcept;
   explicit file(detail::file_state* state) noexcept : state_(state) {}
   request on_this(request what) const noexcept;
   request on_this(request what, const io_options& options) const noexcept;
