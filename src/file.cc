@@ -65,6 +65,7 @@ void policy_operation::go_on() noexcept {
 }
 
 bool policy_operation::settle() noexcept {
+  if (step_ == step::transfer) remember_failure();
   if (!drops_cache()) return true;
   switch (step_) {
     case step::transfer:
@@ -82,6 +83,13 @@ bool policy_operation::settle() noexcept {
       return settled_with(moved_);  // pages that stay cached are no failure of the transfer
   }
   return true;
+}
+
+// A write that syncs as well may have lost what was written before it, and consumed the news.
+void policy_operation::remember_failure() noexcept {
+  const bool writing = asked_.op == opcode::write || asked_.op == opcode::writev;
+  if (answer() >= 0 || !writing || (asked_.flags & (RWF_DSYNC | RWF_SYNC)) == 0) return;
+  state_of_file()->remember_failed_sync(answer());
 }
 
 bool policy_operation::settle_transfer() noexcept {
