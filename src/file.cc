@@ -135,6 +135,18 @@ void policy_state::stepped(operation& op) noexcept {
   if (self.settle()) self.end();
 }
 
+std::uint32_t flags_of(durability how) noexcept {
+  switch (how) {
+    case durability::data:
+      return RWF_DSYNC;
+    case durability::full:
+      return RWF_SYNC;
+    case durability::none:
+      break;
+  }
+  return 0;
+}
+
 // --- whole transfers -----------------------------------------------------------------------------
 
 void whole_state::stepped(operation& op) noexcept {
@@ -414,8 +426,7 @@ request file::on_this(request what) const noexcept {
 
 request file::on_this(request what, const io_options& options) const noexcept {
   what = on_this(what);
-  if (options.sync == durability::data) what.flags |= RWF_DSYNC;
-  if (options.sync == durability::full) what.flags |= RWF_SYNC;
+  what.flags |= detail::flags_of(options.sync);
   if (options.nowait) what.flags |= RWF_NOWAIT;
   if (options.atomic) what.flags |= detail::rwf_atomic;
   // Past the page cache there is nothing to drop.

@@ -4,6 +4,7 @@
 /// most programs need.
 #include "weir/buffer.hpp"       // IWYU pragma: export
 #include "weir/callback.hpp"     // IWYU pragma: export
+#include "weir/commit.hpp"       // IWYU pragma: export
 #include "weir/driver.hpp"       // IWYU pragma: export
 #include "weir/file.hpp"         // IWYU pragma: export
 #include "weir/file_system.hpp"  // IWYU pragma: export
