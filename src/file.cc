@@ -65,6 +65,7 @@ void policy_operation::go_on() noexcept {
 }
 
 bool policy_operation::settle() noexcept {
+  if (step_ == step::transfer) remember_failure();
   if (!drops_cache()) return true;
   switch (step_) {
     case step::transfer:
@@ -82,6 +83,13 @@ bool policy_operation::settle() noexcept {
       return settled_with(moved_);  // pages that stay cached are no failure of the transfer
   }
   return true;
+}
+
+// A write that syncs as well may have lost what was written before it, and consumed the news.
+void policy_operation::remember_failure() noexcept {
+  const bool writing = asked_.op == opcode::write || asked_.op == opcode::writev;
+  if (answer() >= 0 || !writing || (asked_.flags & (RWF_DSYNC | RWF_SYNC)) == 0) return;
+  state_of_file()->remember_failed_sync(answer());
 }
 
 bool policy_operation::settle_transfer() noexcept {
@@ -125,6 +133,18 @@ bool policy_operation::settled_with(std::int32_t answer) noexcept {
 void policy_state::stepped(operation& op) noexcept {
   auto& self = static_cast<policy_state&>(op);
   if (self.settle()) self.end();
+}
+
+std::uint32_t flags_of(durability how) noexcept {
+  switch (how) {
+    case durability::data:
+      return RWF_DSYNC;
+    case durability::full:
+      return RWF_SYNC;
+    case durability::none:
+      break;
+  }
+  return 0;
 }
 
 // --- whole transfers -----------------------------------------------------------------------------
@@ -406,8 +426,7 @@ request file::on_this(request what) const noexcept {
 
 request file::on_this(request what, const io_options& options) const noexcept {
   what = on_this(what);
-  if (options.sync == durability::data) what.flags |= RWF_DSYNC;
-  if (options.sync == durability::full) what.flags |= RWF_SYNC;
+  what.flags |= detail::flags_of(options.sync);
   if (options.nowait) what.flags |= RWF_NOWAIT;
   if (options.atomic) what.flags |= detail::rwf_atomic;
   // Past the page cache there is nothing to drop.

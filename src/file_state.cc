@@ -2,7 +2,14 @@
 
 #include <unistd.h>
 
+#include "commit_group.hpp"
+
 namespace weir::detail {
+
+file_state::file_state(io_context& on, int descriptor, bool is_direct, bool is_appending) noexcept
+    : context(&on), fd(descriptor), direct(is_direct), appends(is_appending) {}
+
+file_state::~file_state() = default;
 
 void file_state::count_finish() noexcept {
   ++finished_;

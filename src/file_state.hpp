@@ -4,16 +4,28 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "weir/sender.hpp"
 
+namespace weir {
+enum class durability : std::uint8_t;
+}
+
 namespace weir::detail {
+
+class commit_group;
+
+/// RWF_* for a write that is to be as durable as that when it completes.
+std::uint32_t flags_of(durability how) noexcept;
 
 /// Stands behind a `file` for as long as it or an operation on it lives, so that closing can wait
 /// for what is in flight. Belongs to the context's thread, except `started_elsewhere_`.
 struct file_state {
-  file_state(io_context& on, int descriptor, bool is_direct, bool is_appending) noexcept
-      : context(&on), fd(descriptor), direct(is_direct), appends(is_appending) {}
+  file_state(io_context& on, int descriptor, bool is_direct, bool is_appending) noexcept;
+  file_state(const file_state&) = delete;
+  file_state& operator=(const file_state&) = delete;
+  ~file_state();
 
   io_context* const context;
   const int fd;
@@ -23,6 +35,9 @@ struct file_state {
   std::atomic<bool> drops_by_hand = false;
   // Minus the errno of the first sync that failed; every later one answers it too.
   std::atomic<std::int32_t> failed_sync = 0;
+
+  // Made by the first commit; see <weir/commit.hpp>.
+  std::unique_ptr<commit_group> commits;
 
   /// `answer` is a sync's; only the first that means lost writes is remembered.
   void remember_failed_sync(std::int32_t answer) noexcept {

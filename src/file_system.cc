@@ -69,7 +69,7 @@ std::int32_t append_entries(std::span<const std::byte> raw,
 
 // --- one call ------------------------------------------------------------------------------------
 
-path_state::path_state(io_context& context, path_request&& asked) noexcept
+path_state::path_state(io_context& context, path_request asked) noexcept
     : awaited_operation(&context, asked.what, nullptr),
       first_(std::move(asked.first)),
       second_(std::move(asked.second)),
@@ -79,7 +79,7 @@ path_state::path_state(io_context& context, path_request&& asked) noexcept
   if (refused_) set_answer(-EINVAL);
 }
 
-path_status_state::path_status_state(io_context& context, path_request&& asked) noexcept
+path_status_state::path_status_state(io_context& context, path_request asked) noexcept
     : stat_state(&context, asked.what, nullptr),
       path_(std::move(asked.first)),
       refused_(holds_nul(path_)) {
@@ -98,8 +98,8 @@ result<directory_reader> open_directory_state::take() noexcept {
 next_entries_state::next_entries_state(io_context* context, const request& what, file_state* file)
     : awaited_operation(context, what, file, &heard) {
   if (context == nullptr) return;
-  raw_ = std::make_unique_for_overwrite<std::byte[]>(dirents_size);
-  args.address = raw_.get();
+  raw_ = buffer(dirents_size);
+  args.address = raw_.data();
   args.length = dirents_size;
 }
 
@@ -107,7 +107,7 @@ void next_entries_state::heard(operation& op) noexcept {
   auto& self = static_cast<next_entries_state&>(op);
   if (self.answer() > 0) {
     const auto length = static_cast<std::size_t>(self.answer());
-    const std::int32_t failed = append_entries({self.raw_.get(), length}, self.entries_);
+    const std::int32_t failed = append_entries(self.raw_.first(length), self.entries_);
     if (failed != 0) {
       self.set_answer(failed);
     } else if (self.entries_.empty()) {  // an empty answer means the end
@@ -123,10 +123,10 @@ result<std::vector<directory_entry>> next_entries_state::take() noexcept {
   return std::move(entries_);
 }
 
-list_state::list_state(io_context& context, path_request&& asked)
+list_state::list_state(io_context& context, path_request asked)
     : awaited_operation(&context, asked.what, nullptr, &stepped),
       path_(std::move(asked.first)),
-      raw_(std::make_unique_for_overwrite<std::byte[]>(dirents_size)),
+      raw_(dirents_size),
       refused_(holds_nul(path_)) {
   args.address = path_.data();
   if (refused_) error_ = -EINVAL;
@@ -146,12 +146,12 @@ bool list_state::go_on() noexcept {
         return false;
       }
       args = {
-          .op = opcode::getdents, .fd = answer(), .address = raw_.get(), .length = dirents_size};
+          .op = opcode::getdents, .fd = answer(), .address = raw_.data(), .length = dirents_size};
       return stopped_ ? close_after(was_cancelled) : true;
     case opcode::getdents: {
       if (answer() <= 0) return close_after(answer());
       const auto length = static_cast<std::size_t>(answer());
-      const std::int32_t failed = append_entries({raw_.get(), length}, entries_);
+      const std::int32_t failed = append_entries(raw_.first(length), entries_);
       if (failed != 0) return close_after(failed);
       return stopped_ ? close_after(was_cancelled) : true;
     }

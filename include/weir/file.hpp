@@ -148,6 +148,7 @@ class policy_operation : public awaited_operation {
   bool drops_cache() const noexcept;
   void prepare_transfer() noexcept;
   void step_on(step next) noexcept;
+  void remember_failure() noexcept;
   bool settle_transfer() noexcept;
   bool settled_with(std::int32_t answer) noexcept;
 
@@ -418,7 +419,8 @@ class file {
   ///
   /// After a sync that failed, every later one on this file fails with the same error: the kernel
   /// reports a lost write once and then forgets it, so a second fsync(2) that succeeds proves
-  /// nothing. Read the data back through a file opened anew, or write it again elsewhere.
+  /// nothing. Read the data back through a file opened anew, or write it again elsewhere. A write
+  /// with `durability` that fails with EIO, ENOSPC or EDQUOT counts as a sync that failed.
   sync_sender sync() noexcept;
   /// fdatasync(2): the same, with only the metadata needed to read the data back.
   sync_sender datasync() noexcept;

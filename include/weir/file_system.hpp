@@ -3,13 +3,13 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "weir/buffer.hpp"
 #include "weir/file.hpp"
 #include "weir/sender.hpp"
 
@@ -92,7 +92,7 @@ struct path_request {
 /// Holds the paths at the addresses that `args` names.
 class path_state : public awaited_operation {
  public:
-  path_state(io_context& context, path_request&& asked) noexcept;
+  path_state(io_context& context, path_request asked) noexcept;
   path_state(const path_state&) = delete;
   path_state& operator=(const path_state&) = delete;
   ~path_state() = default;
@@ -107,7 +107,7 @@ class path_state : public awaited_operation {
 
 class path_status_state : public stat_state {
  public:
-  path_status_state(io_context& context, path_request&& asked) noexcept;
+  path_status_state(io_context& context, path_request asked) noexcept;
   path_status_state(const path_status_state&) = delete;
   path_status_state& operator=(const path_status_state&) = delete;
   ~path_status_state() = default;
@@ -120,7 +120,7 @@ class path_status_state : public stat_state {
 
 class open_directory_state : public open_state {
  public:
-  open_directory_state(io_context& context, path_request&& asked) noexcept
+  open_directory_state(io_context& context, path_request asked) noexcept
       : open_state(context, std::move(asked.first), options(asked.what.fd)) {}
   result<directory_reader> take() noexcept;
 
@@ -143,7 +143,7 @@ class next_entries_state : public awaited_operation {
  private:
   static void heard(operation& op) noexcept;
 
-  std::unique_ptr<std::byte[]> raw_;
+  buffer raw_;
   std::vector<directory_entry> entries_;
   bool stopped_ = false;
 };
@@ -151,7 +151,7 @@ class next_entries_state : public awaited_operation {
 /// Opens, reads to the end, closes.
 class list_state : public awaited_operation {
  public:
-  list_state(io_context& context, path_request&& asked);
+  list_state(io_context& context, path_request asked);
   list_state(const list_state&) = delete;
   list_state& operator=(const list_state&) = delete;
   ~list_state() = default;
@@ -176,7 +176,7 @@ class list_state : public awaited_operation {
   bool close_after(std::int32_t outcome) noexcept;
 
   std::string path_;
-  std::unique_ptr<std::byte[]> raw_;
+  buffer raw_;
   std::vector<directory_entry> entries_;
   std::int32_t error_ = 0;
   bool stopped_ = false;
