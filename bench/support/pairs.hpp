@@ -1,5 +1,7 @@
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -10,10 +12,25 @@
 /// compared pair by pair, so that what the machine does meanwhile befalls both.
 namespace weir::bench {
 
-inline double seconds_of(auto&& work) {
-  const auto before = std::chrono::steady_clock::now();
+/// The processor time of the calling thread: what a thread that never waits takes, however busy the
+/// machine is with other things.
+struct thread_clock {
+  using time_point = std::chrono::time_point<thread_clock, std::chrono::nanoseconds>;
+  static time_point now() noexcept {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+  }
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+};
+
+template <class Clock = std::chrono::steady_clock>
+double seconds_of(auto&& work) {
+  const auto before = Clock::now();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  return std::chrono::duration<double>(Clock::now() - before).count();
 }
 
 struct comparison {
@@ -31,7 +48,8 @@ inline double median_of(std::vector<double> values) {
 }
 
 /// Slices A B, B A, A B, …, after one of each that is not counted.
-inline comparison compare(auto&& ours, auto&& peer, int pairs = 15) {
+template <class Clock = std::chrono::steady_clock>
+comparison compare(auto&& ours, auto&& peer, int pairs = 15) {
   std::vector<double> ratios;
   std::vector<double> our_times;
   std::vector<double> peer_times;
@@ -41,11 +59,11 @@ inline comparison compare(auto&& ours, auto&& peer, int pairs = 15) {
     double our_time = 0;
     double peer_time = 0;
     if (pair % 2 == 0) {
-      our_time = seconds_of(ours);
-      peer_time = seconds_of(peer);
+      our_time = seconds_of<Clock>(ours);
+      peer_time = seconds_of<Clock>(peer);
     } else {
-      peer_time = seconds_of(peer);
-      our_time = seconds_of(ours);
+      peer_time = seconds_of<Clock>(peer);
+      our_time = seconds_of<Clock>(ours);
     }
     ratios.push_back(our_time / peer_time);
     our_times.push_back(our_time);

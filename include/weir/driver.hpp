@@ -32,7 +32,8 @@ struct deadline {
 /// else: a driver may keep what it took until then, so that one system call does both.
 ///
 /// It is destroyed when nothing it took is outstanding; otherwise its destructor blocks until the
-/// kernel has let go of the operations' memory, and their completions are lost.
+/// kernel has let go of the operations' memory, and their completions are lost. For polls and
+/// timeouts it does not wait: nobody holds memory of theirs.
 class driver {
  public:
   driver() = default;
@@ -41,8 +42,9 @@ class driver {
   virtual ~driver() = default;
 
   /// Takes operations from the front of `staged`, in order, and leaves there what does not fit
-  /// yet: at most the queue depth is in flight, besides cancel requests. Cannot fail: an operation
-  /// that the kernel refuses is completed with the kernel's reason.
+  /// yet: at most the queue depth is in flight, besides cancel requests, polls and timeouts. Those
+  /// always fit, except behind something that does not. Cannot fail: an operation that the kernel
+  /// refuses is completed with the kernel's reason.
   virtual void submit(operation_queue& staged) noexcept = 0;
 
   /// Appends every finished operation to `completed`. Blocks until there is one, or `wake` is

@@ -88,9 +88,12 @@ inline constexpr std::uint64_t transfer_max = 0x7ffff000;
 /// are not counted against the queue depth, and occupy no thread. While in flight their `length` is
 /// the driver's own.
 ///
-/// `register_memory` never changes what a transfer does. 0 says that transfers within that memory
-/// are faster from now on, or that this driver has nothing to do for it; an error that they stay as
-/// they were: ENOMEM (RLIMIT_MEMLOCK), EPERM, ENOSPC (no room for one more region).
+/// `register_memory` never changes what a transfer does. 0 says that transfers that lie within that
+/// memory are cheaper from now on, or that this driver has nothing to do for it; an error that they
+/// stay as they were: ENOMEM (RLIMIT_MEMLOCK), E2BIG (more than 1 GiB), EEXIST (it overlaps a
+/// region), ENOSPC (there are 64), EFAULT (it cannot be written to), EINVAL (before Linux 5.13).
+/// Until it is forgotten, the memory stays mapped where it is. Both are done on the context's own
+/// thread, in a time that grows with the memory: at the start of a program, rather than within it.
 struct request {
   opcode op = opcode::nop;
   std::uint8_t hints = 0;      ///< bits of `hint`

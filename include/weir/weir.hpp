@@ -3,6 +3,7 @@
 /// Everything but what is heavy and for few: <weir/future.hpp>. `file.hpp` and `task.hpp` are what
 /// most programs need.
 #include "weir/buffer.hpp"       // IWYU pragma: export
+#include "weir/buffer_pool.hpp"  // IWYU pragma: export
 #include "weir/callback.hpp"     // IWYU pragma: export
 #include "weir/driver.hpp"       // IWYU pragma: export
 #include "weir/file.hpp"         // IWYU pragma: export

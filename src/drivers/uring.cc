@@ -26,7 +26,8 @@ namespace {
 
 /// What completes besides operations. In user_data, where it cannot be an operation's address:
 /// those are multiples of 8. The rest of the bits count, for the clock.
-enum tag : std::uint64_t { not_an_operation = 7, wake_tag = 1, polls_tag, clock_tag, ignored_tag };
+enum tag : std::uint64_t { wake_tag = 1, polls_tag, clock_tag, ignored_tag };
+constexpr std::uint64_t tag_bits = 7;
 constexpr std::uint64_t count_one = 8;
 static_assert(alignof(operation) >= count_one);
 
@@ -399,7 +400,7 @@ void uring_driver::take_from_ring() noexcept {
 }
 
 void uring_driver::take_completion(const io_uring_cqe& cqe) noexcept {
-  if ((cqe.user_data & not_an_operation) != 0) return take_note(cqe);
+  if ((cqe.user_data & tag_bits) != 0) return take_note(cqe);
   auto& op = *reinterpret_cast<operation*>(cqe.user_data);
   if (op.args.op == opcode::cancel) return take_cancel(op, cqe.res);
   if (op.args.op == opcode::poll) return take_poll(op, cqe.res);
@@ -407,7 +408,7 @@ void uring_driver::take_completion(const io_uring_cqe& cqe) noexcept {
 }
 
 void uring_driver::take_note(const io_uring_cqe& cqe) noexcept {
-  switch (cqe.user_data & not_an_operation) {
+  switch (cqe.user_data & tag_bits) {
     case wake_tag:
       take_watch(wake_watch_, cqe);
       woken_ = true;

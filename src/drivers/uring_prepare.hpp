@@ -13,13 +13,16 @@ namespace weir::detail {
 /// that io_uring(7) has no form of.
 std::optional<std::uint8_t> native_opcode(opcode op) noexcept;
 
-/// Whether a submission queue entry can say what `what` says: some lengths there have 32 bits.
+/// Whether io_uring understands `what` as the system call does: some lengths have 32 bits there.
 inline bool fits_entry(const request& what) noexcept {
   switch (what.op) {
     case opcode::fadvise:
     case opcode::madvise:
     case opcode::sync_file_range:
       return what.length <= UINT32_MAX;
+    case opcode::openat2:
+      return what.length <=
+             4096;  // beyond, openat2(2) says E2BIG, and io_uring looks what is there
     case opcode::splice:
       return what.length != 0;  // io_uring looks at the files first, splice(2) at nothing
     default:
@@ -28,6 +31,6 @@ inline bool fits_entry(const request& what) noexcept {
 }
 
 /// Fills in the entry; for requests with a native opcode that fit it.
-void prepare(io_uring_sqe& sqe, const request& what) noexcept;
+void prepare(io_uring_sqe& entry, const request& what) noexcept;
 
 }  // namespace weir::detail

@@ -187,5 +187,25 @@ TEST_P(allocation, is_not_needed_for_a_buffer_to_travel) {
   EXPECT_EQ(context().run(count()), 0);
 }
 
+TEST_P(allocation, is_not_needed_to_wait_for_a_pools_buffer) {
+  buffer_pool pool(context(), block, 1);
+  file buffered(context(), buffered_.release());
+  std::size_t counted = 0;
+  // Two that share one buffer: each waits for the other's.
+  auto share = [&]() -> task<> {
+    std::size_t before = 0;
+    for (std::size_t i = 0; i < 300; ++i) {
+      if (i == 100) before = allocations;
+      result<buffer> memory = co_await pool.take();
+      const buffer_result read = co_await buffered.read_at(*std::move(memory), i % 64 * block);
+      EXPECT_EQ(read.transferred, block);
+      if (i == 299) counted += allocations - before;
+    }
+  };
+  auto both = [&]() -> task<> { co_await when_all(share(), share()); };
+  context().run(both());
+  EXPECT_EQ(counted, 0);
+}
+
 }  // namespace
 }  // namespace weir::testing
