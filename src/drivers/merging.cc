@@ -76,8 +76,8 @@ terms terms_of(const request& what) noexcept {
       .misaligned_memory = (status.stx_dio_mem_align != 0 ? status.stx_dio_mem_align : sector) - 1};
 }
 
-// Neither uses up a place in the queue; see `request`.
-bool is_counted(const operation& op) noexcept { return takes_room(op.args.op); }
+// A driver hears in any case that memory is no longer what it was told of.
+bool may_be_withdrawn(const operation& op) noexcept { return op.args.op != opcode::forget_memory; }
 
 /// See <weir/merging.hpp>. What is taken in one `submit` is linked up, cut into groups and handed
 /// over; what has to be carried out again alone waits in `waiting_`, as does what the inner driver
@@ -158,7 +158,7 @@ class merging_driver final : public driver {
 
 void merging_driver::submit(operation_queue& staged) noexcept {
   take_batch(staged);
-  while (!staged.empty() && !is_counted(staged.front())) {
+  while (!staged.empty() && !takes_room(staged.front().args.op)) {
     operation& op = staged.pop_front();
     if (op.args.op == opcode::cancel) {
       cancel(op);
@@ -176,7 +176,7 @@ void merging_driver::take_batch(operation_queue& staged) noexcept {
   const std::size_t room = std::min(queue_depth_ - in_flight_, staged.size());
   operation_queue taken;
   batch_.begin(room);
-  while (taken.size() < room && is_counted(staged.front())) {
+  while (taken.size() < room && takes_room(staged.front().args.op)) {
     operation& op = staged.pop_front();
     batch_.add(op);
     taken.push_back(op);
@@ -291,7 +291,7 @@ void merging_driver::take(operation_queue& finished, operation_queue& completed)
 }
 
 void merging_driver::complete(operation& op, operation_queue& completed) noexcept {
-  --(is_counted(op) ? in_flight_ : irregular_);
+  --(takes_room(op.args.op) ? in_flight_ : irregular_);
   completed.push_back(op);
 }
 
@@ -341,7 +341,7 @@ void merging_driver::cancel(operation& request) noexcept {
   auto* const target = static_cast<operation*>(request.args.address);
   if (target == nullptr) return cancel_many(request);
   if (group* const of = group_with(*target)) return cancel_part(*of, request);
-  if (waiting_.remove(*target)) {
+  if (may_be_withdrawn(*target) && waiting_.remove(*target)) {
     withdraw(*target);
     return answer_cancel(request, 0, done_);
   }
@@ -371,7 +371,7 @@ void merging_driver::cancel_many(operation& request) noexcept {
   operation_queue waiting = std::move(waiting_);
   while (!waiting.empty()) {
     operation& op = waiting.pop_front();
-    names(request.args, op) ? withdraw(op) : waiting_.push_back(op);
+    names(request.args, op) && may_be_withdrawn(op) ? withdraw(op) : waiting_.push_back(op);
   }
   ++irregular_;
   urgent_.push_back(request);

@@ -918,6 +918,21 @@ TEST_F(merging, cancels_everything_that_waits_for_room_below) {
   EXPECT_TRUE(below_.arrived.empty());
 }
 
+// request.hpp: it takes back what was said of the memory, which may be another's soon.
+TEST_F(merging, memory_is_forgotten_in_any_case) {
+  open();
+  below_.room = 0;
+  recorded& forget = add(operations_, {.op = opcode::forget_memory, .address = memory_.data()});
+  below_.answer = [](const request&) { return 0; };
+  cancel(forget);
+  add(operations_, cancel_request_for_all());
+  submit();
+  below_.room = SIZE_MAX;
+  reap();
+  EXPECT_EQ(below_.arrived.size(), 1);
+  EXPECT_TRUE(answered(forget, 0));
+}
+
 TEST_F(merging, a_cancel_of_what_it_does_not_have_is_answered_below) {
   open();
   recorded elsewhere{request{}};
@@ -1176,6 +1191,71 @@ TEST_P(merging_over, cancelled_parts_have_been_written_whole_or_not_at_all) {
       const bool stopped = i % 5 == 2 && cancels[i / 5]->answer() == 0;
       EXPECT_TRUE(answered(*writes[i], stopped ? -ECANCELED : std::int32_t{block}));
       EXPECT_TRUE(stopped ? holds_only(part, std::byte{0}) : holds_pattern(part, i * block));
+    }
+  }
+}
+
+// Invariants 1 to 4 and 19. Random batches over a driver that cuts transfers short, fails them,
+// holds them back and leaves them lying; some parts are cancelled. Whatever becomes of the merged
+// ones, what a part says of itself is true.
+TEST_P(merging_over, parts_tell_the_truth_whatever_happens_below) {
+  constexpr std::size_t slots = 64;
+  constexpr std::size_t slot = 512;
+  std::mt19937 random(11);
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    faulty_options faults = lawful_faults(seed);
+    faults.short_transfer = faults.io_error = faults.no_space = 0.1;
+    faults.queue_depth = 16;
+    auto below = make_faulty(open_driver_named(GetParam(), {.queue_depth = 16}), faults).value();
+    io_context context(make_merging(std::move(below), {.queue_depth = slots}).value());
+    const descriptor source = make_patterned_file(directory_ / "source", slots * slot);
+    const descriptor target = make_file(directory_ / "target", slots * slot);
+    for (int round = 0; round < 10; ++round) {
+      ASSERT_EQ(::ftruncate(target.get(), 0), 0);
+      ASSERT_EQ(::ftruncate(target.get(), slots * slot), 0);
+      std::vector<std::byte> read(slots * slot);
+      std::vector<std::byte> written(slots * slot);
+      fill(written, 0, 5);
+      std::array<std::size_t, slots> order;
+      for (std::size_t i = 0; i < slots; ++i) order[i] = i;
+      std::ranges::shuffle(order, random);
+      batch reads;
+      batch writes;
+      batch cancels;
+      for (const std::size_t i : std::span(order).first(1 + random() % slots)) {
+        const std::uint64_t at = i * slot;
+        add(reads, read_request(source.get(), std::span(read).subspan(at, slot), at));
+        add(writes, write_request(target.get(), std::span(written).subspan(at, slot), at));
+        if (random() % 8 == 0) add(cancels, cancel_request(*reads.back()));
+        if (random() % 8 == 0) add(cancels, cancel_request(*writes.back()));
+      }
+      start_all(context, reads);
+      start_all(context, writes);
+      if (random() % 2 == 0) context.flush();
+      start_all(context, cancels);
+      context.run();
+      const auto on_disk = contents_of(directory_ / "target");
+      const auto is_lawful = [&](const recorded& op, std::initializer_list<int> errors) {
+        const bool moved = op.answer() > 0 && op.answer() <= static_cast<int>(slot);
+        return op.completions == 1 && (moved || std::ranges::count(errors, -op.answer()) == 1);
+      };
+      for (const auto& op : reads) {
+        ASSERT_TRUE(is_lawful(*op, {EIO, ECANCELED})) << op->answer();
+        const auto got = static_cast<std::size_t>(std::max(op->answer(), 0));
+        ASSERT_TRUE(holds_pattern(std::span(read).subspan(op->args.offset, got), op->args.offset));
+      }
+      for (const auto& op : writes) {
+        ASSERT_TRUE(is_lawful(*op, {EIO, ENOSPC, ECANCELED})) << op->answer();
+        const auto put = static_cast<std::size_t>(std::max(op->answer(), 0));
+        const std::uint64_t at = op->args.offset;
+        ASSERT_TRUE(holds_pattern(std::span(on_disk).subspan(at, put), at, 5));
+      }
+      for (const auto& cancel : cancels) {
+        const auto& named = *static_cast<const recorded*>(cancel->args.address);
+        ASSERT_EQ(cancel->completions, 1);
+        ASSERT_EQ(cancel->answer() == 0, named.answer() == -ECANCELED) << cancel->answer();
+      }
     }
   }
 }

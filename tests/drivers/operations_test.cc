@@ -98,13 +98,14 @@ class operations : public driver_test {
     return op.answer();
   }
 
-  bool is_uring() const { return GetParam() == "uring"; }
+  bool is_uring() const { return innermost(GetParam()) == "uring"; }
 
   temp_directory directory_;
   std::unique_ptr<io_context> context_;
 };
 
-INSTANTIATE_TEST_SUITE_P(drivers, operations, ::testing::ValuesIn(driver_names), name_of_driver);
+INSTANTIATE_TEST_SUITE_P(drivers, operations, ::testing::ValuesIn(driver_names_and_wrapped),
+                         name_of_driver);
 
 // --- names ---------------------------------------------------------------------------------------
 

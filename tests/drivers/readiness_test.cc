@@ -76,7 +76,7 @@ class readiness : public driver_test {
   }
 
   /// Whether a read of an empty pipe leaves the context's thread free.
-  bool can_be_blocked() const { return GetParam() != "sync"; }
+  bool can_be_blocked() const { return innermost(GetParam()) != "sync"; }
 
   std::int32_t answer_to(const request& what) {
     recorded op(what);
@@ -109,7 +109,11 @@ class readiness : public driver_test {
   std::unique_ptr<io_context> context_;
 };
 
-INSTANTIATE_TEST_SUITE_P(drivers, readiness, ::testing::ValuesIn(driver_names), name_of_driver);
+// Not on faults of timing, which put events into another order than that of their times.
+INSTANTIATE_TEST_SUITE_P(drivers, readiness,
+                         ::testing::Values("uring", "linux_aio", "threads", "sync", "merging:uring",
+                                           "merging:linux_aio", "merging:threads", "merging:sync"),
+                         name_of_driver);
 
 // --- polls ---------------------------------------------------------------------------------------
 
