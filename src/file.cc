@@ -13,6 +13,7 @@
 
 #include "file_state.hpp"
 #include "kernel_abi.hpp"
+#include "weir/io_context.hpp"
 
 namespace weir {
 namespace detail {
@@ -49,7 +50,7 @@ void policy_operation::prepare_transfer() noexcept {
   asked_ = args;
   step_ = step::transfer;
   const file_state* file = state_of_file();
-  if (drops_cache() && file->drops_by_hand.load(std::memory_order_relaxed)) {
+  if (drops_cache() && file != nullptr && file->drops_by_hand.load(std::memory_order_relaxed)) {
     args.flags &= ~rwf_dontcache;
   }
 }
@@ -74,7 +75,7 @@ bool policy_operation::settle() noexcept {
       if (answer() == -ESPIPE) return settled_with(moved_);  // a pipe has no page cache
       // The kernel tells of a loss once: here, and then not at the next sync.
       if (answer() < 0) {
-        state_of_file()->remember_failed_sync(answer());
+        if (state_of_file() != nullptr) state_of_file()->remember_failed_sync(answer());
         return settled_with(answer());
       }
       step_on(step::drop);
@@ -99,7 +100,7 @@ bool policy_operation::settle_transfer() noexcept {
     repeat();
     return false;
   }
-  if (!natively && answer() >= 0) {
+  if (!natively && answer() >= 0 && state_of_file() != nullptr) {
     state_of_file()->drops_by_hand.store(true, std::memory_order_relaxed);
   }
   if (natively || answer() <= 0) return settled_with(answer());
@@ -117,8 +118,8 @@ void policy_operation::step_on(step next) noexcept {
                                         SYNC_FILE_RANGE_WAIT_AFTER;
   args.address = nullptr;
   // Where an append went nobody knows; all of the file then.
-  const bool anywhere =
-      state_of_file()->appends && asked_.op != opcode::read && asked_.op != opcode::readv;
+  const bool anywhere = state_of_file() != nullptr && state_of_file()->appends &&
+                        asked_.op != opcode::read && asked_.op != opcode::readv;
   args.offset = anywhere ? 0 : asked_.offset;
   args.length = anywhere ? 0 : static_cast<std::uint32_t>(moved_);
   repeat();
@@ -369,11 +370,19 @@ close_state::close_state(file_state* file) noexcept
 
 void close_state::begin(continuation next) noexcept {
   continue_with(next);
-  state_of_file()->close_when_idle(*this);
+  if (context()->on_own_thread()) return state_of_file()->close_when_idle(*this);
+  // What is in flight is counted on the context's thread; so that is where closing begins.
+  on_its_way_ = true;
+  args.op = opcode::nop;
+  start(*context(), *this, nullptr);
 }
 
 void close_state::closed(operation& op) noexcept {
   auto& self = static_cast<close_state&>(op);
+  if (std::exchange(self.on_its_way_, false)) {
+    self.args.op = opcode::close;
+    return self.state_of_file()->close_when_idle(self);
+  }
   // Cancelled before it began, by a context that shuts down: the descriptor must not leak.
   if (self.answer() == -ECANCELED) self.set_answer(::close(self.args.fd) == 0 ? 0 : -errno);
   delete self.state_of_file();

@@ -272,6 +272,8 @@ class close_state : public awaited_operation {
 
  private:
   static void closed(operation& op) noexcept;
+
+  bool on_its_way_ = false;  // to the context's thread
 };
 
 /// A sender that is its state's arguments and nothing more.
@@ -339,8 +341,8 @@ using buffer_sender = handle_sender<buffer>;
 /// An open file: owns its descriptor; positional, no hidden cursor, no order between operations
 /// but what the caller awaits. Any number may be in flight.
 ///
-/// Threads: operations may be started from any thread and complete on the context's; `close`, the
-/// destructor and moving are for the context's thread (or before it has run).
+/// Threads: operations, `close` too, may be started from any thread and complete on the context's;
+/// the destructor of an open file and moving are for the context's thread (or before it has run).
 ///
 /// Lifetime: spans are borrowed until the operation completes; handles that are moved in travel and
 /// come back. A sender is awaited while its file lives and has not been closed.
