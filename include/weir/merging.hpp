@@ -40,12 +40,13 @@ struct merging_options {
 ///
 /// Merged are transfers where an offset is a place: on regular files and block devices, appending
 /// writes excepted (O_APPEND, RWF_APPEND), and atomic ones (RWF_ATOMIC), whose bounds matter; past
-/// the page cache, only parts that are aligned each by itself. Everything else passes unchanged: pipes and sockets, whose transfers have bounds
-/// of their own, readv and writev, empty transfers, parts that overlap.
+/// the page cache, only parts that are aligned each by itself. Everything else passes unchanged:
+/// pipes and sockets, whose transfers have bounds of their own, readv and writev, empty transfers,
+/// parts that overlap.
 ///
 /// The memory is allocated here, and none later: for each of `queue_depth`, about 200 bytes and 8
-/// for each of `max_segments`. EINVAL where `inner` is null or a bound is not within
-/// its range, ENOMEM. Thread-safe.
+/// for each of `max_segments`. EINVAL where `inner` is null or a bound is not within its range,
+/// ENOMEM. Thread-safe.
 result<std::unique_ptr<driver>> make_merging(std::unique_ptr<driver> inner,
                                              const merging_options& options = {});
 

@@ -6,8 +6,8 @@
 namespace weir::detail {
 namespace {
 
-// Measured: with half as many an operation costs a nanosecond more, twice as many gain nothing.
-constexpr std::size_t slots_for_each = 16;
+// Measured, on reads that have no neighbours: with 8 an operation costs 5 ns more, with 64 no less.
+constexpr std::size_t slots_for_each = 32;
 
 }  // namespace
 
@@ -16,12 +16,15 @@ adjacency::adjacency(std::size_t capacity, std::size_t max_bytes)
 
 void adjacency::begin(std::size_t operations) noexcept {
   base_ += count_;
-  if (base_ > last_base) {
-    std::ranges::fill(table_, 0);
+  if (base_ > UINT16_MAX - items_.size()) {
+    std::fill_n(table_.begin(), used_, 0);
     base_ = 0;
+    used_ = 0;
   }
   count_ = 0;
-  mask_ = std::bit_ceil(slots_for_each * operations) - 1;
+  const std::size_t slots = std::bit_ceil(slots_for_each * operations);
+  mask_ = slots - 1;
+  used_ = std::max(used_, slots);
 }
 
 bool adjacency::link() noexcept {

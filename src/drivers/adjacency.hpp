@@ -22,7 +22,7 @@ class adjacency {
  public:
   static constexpr std::uint16_t none = UINT16_MAX;
   /// The most operations that a batch may have.
-  static constexpr std::size_t most = UINT16_MAX;
+  static constexpr std::size_t most = UINT16_MAX / 2;
 
   struct item {
     operation* op;
@@ -41,7 +41,9 @@ class adjacency {
     const bool joinable = may_join(op.args);
     items_[count_++] = {.op = &op, .next = none, .joinable = joinable, .follows = false};
     // Of those that begin at one place the last stays: many reads of one place would search long.
-    if (joinable) table_[slot_for(op.args, op.args.offset)] = base_ + count_;
+    if (joinable) {
+      table_[slot_for(op.args, op.args.offset)] = static_cast<std::uint16_t>(base_ + count_);
+    }
   }
 
   /// Finds the neighbours of all. False where there are none. Of several transfers that begin at
@@ -52,8 +54,6 @@ class adjacency {
   std::span<const item> items() const noexcept { return {items_.data(), count_}; }
 
  private:
-  static constexpr std::uint32_t last_base = UINT32_MAX - most;
-
   bool may_join(const request& what) const noexcept {
     constexpr std::uint64_t last = std::numeric_limits<std::int64_t>::max() - transfer_max;
     return (what.op == opcode::read || what.op == opcode::write) && what.length != 0 &&
@@ -92,11 +92,11 @@ class adjacency {
   std::uint32_t count_ = 0;
   // Open addressing, and sparse: a search for what is not there mostly ends at once. A slot holds
   // `base_` plus an item's number, from 1; what is not above `base_` is from an earlier batch, so
-  // that nothing has to be cleared until `base_` comes to its end. It starts near that, for then
-  // every program that runs for long, and a test, has been there.
-  std::vector<std::uint32_t> table_;
+  // that the table is cleared only when `base_` has come to its end, every few thousand operations.
+  std::vector<std::uint16_t> table_;
   std::size_t mask_ = 0;
-  std::uint32_t base_ = last_base - 100'000;
+  std::size_t used_ = 0;  // slots, since the table was cleared
+  std::uint32_t base_ = 0;
 };
 
 }  // namespace weir::detail
