@@ -44,6 +44,16 @@ TEST_F(queue_of_operations, gives_back_in_order_what_it_was_given) {
   EXPECT_EQ(queue_.size(), 0);
 }
 
+TEST_F(queue_of_operations, may_be_looked_through_without_taking_anything_out) {
+  push(queue_, {1, 2, 3});
+  offsets seen;
+  for (const operation* at = &queue_.front(); at != nullptr; at = operation_queue::next(*at)) {
+    seen.push_back(at->args.offset);
+  }
+  EXPECT_EQ(seen, (offsets{1, 2, 3}));
+  EXPECT_EQ(take_all(queue_), seen);
+}
+
 TEST_F(queue_of_operations, may_be_filled_again_when_it_has_been_emptied) {
   push(queue_, {1});
   EXPECT_EQ(take_all(queue_), (offsets{1}));

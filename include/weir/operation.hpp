@@ -142,6 +142,9 @@ class operation_queue {
     size_ += other.size_;
   }
 
+  /// The one behind `op` in its queue, null behind the last: to look without taking anything out.
+  static operation* next(const operation& op) noexcept { return op.next_; }
+
   /// Calls `visit(operation&)` for each, in order.
   template <class Visitor>
   void for_each(Visitor visit) const {

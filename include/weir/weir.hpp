@@ -11,6 +11,7 @@
 #include "weir/file_system.hpp"  // IWYU pragma: export
 #include "weir/io_context.hpp"   // IWYU pragma: export
 #include "weir/io_thread.hpp"    // IWYU pragma: export
+#include "weir/measured.hpp"     // IWYU pragma: export
 #include "weir/merging.hpp"      // IWYU pragma: export
 #include "weir/operation.hpp"    // IWYU pragma: export
 #include "weir/request.hpp"      // IWYU pragma: export

@@ -18,7 +18,11 @@
 // Drivers that wrap a driver have a table of their own:
 //
 //   merging.cc      merges adjacent transfers; adjacency.* finds them
-//   faulty.cc       injects faults; operation_table.hpp remembers what it changed
+//   faulty.cc       injects faults
+//   measured.cc     counts, into route_counters.hpp by the clock of tick_clock.*; made by hand
+//   only,
+//                   because it needs something to count into (../measurements.*)
+//   operation_table.hpp  what a wrapper remembers of an operation until it comes back
 //
 // To add one: its file, its public header with its make_ function, a row here, its two lines in
 // CMakeLists.txt.

@@ -52,8 +52,6 @@ const driver_report& report_of(std::string_view driver) {
 
 namespace {
 
-constexpr std::string_view timing = "timing:";
-
 std::unique_ptr<driver> in_faults_of_timing(std::unique_ptr<driver> inner, unsigned queue_depth) {
   const char* seed = std::getenv("WEIR_FAULT_SEED");
   faulty_options options = faults_of_timing(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1);
@@ -61,12 +59,25 @@ std::unique_ptr<driver> in_faults_of_timing(std::unique_ptr<driver> inner, unsig
   return std::move(make_faulty(std::move(inner), options).value());
 }
 
+std::unique_ptr<driver> counted(std::unique_ptr<driver> inner, unsigned queue_depth) {
+  return make_measured(std::move(inner), std::make_shared<measurements>(), "", queue_depth);
+}
+
+/// What these tests wrap a driver in; what open_driver knows is its own.
+struct wrapper {
+  std::string_view prefix;
+  std::unique_ptr<driver> (*wrap)(std::unique_ptr<driver> inner, unsigned queue_depth);
+};
+constexpr std::array wrappers = {wrapper{"timing:", in_faults_of_timing},
+                                 wrapper{"measured:", counted}};
+
 }  // namespace
 
 std::unique_ptr<driver> open_driver_named(std::string_view name, driver_options options) {
-  if (name.starts_with(timing)) {
-    name.remove_prefix(timing.size());
-    return in_faults_of_timing(open_driver_named(name, options), options.queue_depth);
+  for (const wrapper& each : wrappers) {
+    if (!name.starts_with(each.prefix)) continue;
+    name.remove_prefix(each.prefix.size());
+    return each.wrap(open_driver_named(name, options), options.queue_depth);
   }
   options.name = name;
   std::vector<driver_report> tried;

@@ -40,13 +40,14 @@ inline constexpr bool address_sanitizer = false;
 /// Every driver there is, in the default order.
 inline constexpr std::string_view driver_names[] = {"uring", "linux_aio", "threads", "sync"};
 
-/// The same, each also in what may be wrapped around it and changes no answer: merging, and faults
-/// of timing (<weir/faulty.hpp>), whose seed is WEIR_FAULT_SEED, else 1. "timing:" is these tests'
-/// own.
+/// The same, each also in what may be wrapped around it and changes no answer: merging, faults of
+/// timing (<weir/faulty.hpp>), whose seed is WEIR_FAULT_SEED, else 1, and counters. "timing:" and
+/// "measured:" are these tests' own.
 inline constexpr std::string_view driver_names_and_wrapped[] = {
-    "uring",         "linux_aio",         "threads",         "sync",
-    "merging:uring", "merging:linux_aio", "merging:threads", "merging:sync",
-    "timing:uring",  "timing:linux_aio",  "timing:threads",  "timing:sync"};
+    "uring",          "linux_aio",         "threads",         "sync",
+    "merging:uring",  "merging:linux_aio", "merging:threads", "merging:sync",
+    "timing:uring",   "timing:linux_aio",  "timing:threads",  "timing:sync",
+    "measured:uring", "measured:threads"};
 
 /// "uring" of "merging:uring", as of "uring".
 std::string_view innermost(std::string_view driver);
