@@ -44,10 +44,10 @@ inline constexpr std::string_view driver_names[] = {"uring", "linux_aio", "threa
 /// timing (<weir/faulty.hpp>), whose seed is WEIR_FAULT_SEED, else 1, and counters. "timing:" and
 /// "measured:" are these tests' own.
 inline constexpr std::string_view driver_names_and_wrapped[] = {
-    "uring",          "linux_aio",         "threads",         "sync",
-    "merging:uring",  "merging:linux_aio", "merging:threads", "merging:sync",
-    "timing:uring",   "timing:linux_aio",  "timing:threads",  "timing:sync",
-    "measured:uring", "measured:threads"};
+    "uring",          "linux_aio",          "threads",          "sync",
+    "merging:uring",  "merging:linux_aio",  "merging:threads",  "merging:sync",
+    "timing:uring",   "timing:linux_aio",   "timing:threads",   "timing:sync",
+    "measured:uring", "measured:linux_aio", "measured:threads", "measured:sync"};
 
 /// "uring" of "merging:uring", as of "uring".
 std::string_view innermost(std::string_view driver);
