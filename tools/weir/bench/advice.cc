@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bench/shown.hpp"
+#include "text_page.hpp"
 
 namespace weir::tools::bench {
 namespace {
@@ -18,22 +19,7 @@ constexpr std::array<std::string_view, 3> asynchronous{"uring", "linux_aio", "th
 
 // --- Looking things up ---------------------------------------------------------------------------
 
-const row* find(const std::vector<row>& measured, const regime& what) {
-  const auto found = std::ranges::find(measured, what, &row::what);
-  return found != measured.end() ? &*found : nullptr;
-}
-
-const series* find(const std::vector<row>& measured, const regime& what, std::string_view who) {
-  const row* const in = find(measured, what);
-  return in != nullptr ? find(*in, who) : nullptr;
-}
-
-double noise_in(const std::vector<row>& measured, const regime& what) {
-  const row* const in = find(measured, what);
-  return in != nullptr ? noise_of(*in) : 0;
-}
-
-std::string times(double ratio) { return shown_digits(ratio) + " times"; }
+std::string times(double ratio) { return shown_ratio(ratio) + " times"; }
 
 std::string joined(const std::vector<std::string>& names, std::string_view last) {
   std::string text;
@@ -98,8 +84,7 @@ bool as_cheap(const standing& one, const standing& cheapest) {
 }
 
 std::string shown_standing(const standing& of) {
-  return of.behind < 0.005 ? of.driver + " is never measurably behind"
-                           : of.driver + " is " + shown_percent(of.behind) + " behind";
+  return of.driver + " " + shown_percent(of.behind);
 }
 
 void advise_driver(const std::vector<row>& measured, advice& given) {
@@ -123,7 +108,7 @@ void advise_driver(const std::vector<row>& measured, advice& given) {
   std::vector<std::string> standings;
   for (const standing& each : all) standings.push_back(shown_standing(each));
   std::string why = all.size() == 1 ? "no other was measured"
-                                    : "beside the fastest in each regime, on average, " +
+                                    : "behind the fastest driver of a regime, on average: " +
                                           joined(standings, "and");
   if (tied.size() > 1) {
     std::vector<std::string> names;
@@ -186,67 +171,94 @@ void advise_depth(const std::vector<row>& measured, advice& given) {
 
 // --- Through the page cache, or past it ----------------------------------------------------------
 
-struct comparison_of_routes {
-  route better = route::buffered;
-  std::string why;
+/// How one regime reads from the disk, counted in bytes, so that blocks of all sizes compare.
+struct way {
+  const row* in;
+  series bytes;
 };
 
-std::optional<comparison_of_routes> compare_routes(const std::vector<row>& measured,
-                                                   std::string_view driver, regime what) {
-  what.cache = cache::cold;
-  const double cold_noise = noise_in(measured, what);
-  const series* const cold = find(measured, what, driver);
-  what.cache = cache::direct;
-  const double direct_noise = noise_in(measured, what);
-  const series* const direct = find(measured, what, driver);
-  if (cold == nullptr || direct == nullptr) return std::nullopt;
+way in_bytes(const row& in, const series& of) {
+  way counted{.in = &in, .bytes = of};
+  const auto block = static_cast<double>(in.what.block);
+  for (sample& each : counted.bytes.rounds) {
+    each.per_second *= block;
+    each.cpu_seconds /= block;
+  }
+  return counted;
+}
 
-  const double saved = cpu_of(*cold) / std::max(cpu_of(*direct), 1e-9);
-  const auto shown = [&what](const series& of) {
-    return shown_rate(what, rate_of(of).median) + " and " + shown_time(cpu_of(of)) +
-           " of processor time for each";
-  };
-  comparison_of_routes found;
-  found.why = "past the page cache " + shown(*direct) + ", through it " + shown(*cold);
-  // Different regimes, a few slices apart: a tenth at least.
-  switch (judge(*direct, *cold, std::max({0.1, cold_noise, direct_noise}))) {
-    case verdict::faster:
-      found.better = route::direct;
-      found.why += ": " + times(ratio_of(*direct, *cold).median) + " the rate";
-      break;
-    case verdict::slower:
-      found.why += ": " + times(ratio_of(*cold, *direct).median) + " the rate";
-      break;
-    case verdict::same:
-      // Equally fast: then it is the processor that counts, and what stays in memory.
-      if (saved >= 1.25) found.better = route::direct;
-      found.why += saved >= 1.25 ? ": as fast, and the processor is spared"
-                                 : ": no difference beyond the noise, and what stays in memory "
-                                   "need not be read again";
-      break;
+std::vector<way> ways_from_disk(const std::vector<row>& measured, std::string_view driver,
+                                auto&& wanted) {
+  std::vector<way> found;
+  for (const row& each : measured) {
+    const series* const own = find(each, driver);
+    if (own == nullptr || each.what.cache == cache::warm || each.what.work != work::read ||
+        each.what.neighbours || !wanted(each.what)) {
+      continue;
+    }
+    found.push_back(in_bytes(each, *own));
   }
   return found;
 }
 
-std::string name_of_route(route which) {
-  return which == route::direct ? "past the page cache (O_DIRECT)" : "through the page cache";
+double rate_of_way(const way& of) { return rate_of(of.bytes).median; }
+double cpu_of_way(const way& of) { return cpu_of(of.bytes); }
+
+// Different regimes were measured a few slices apart: a tenth at least.
+bool as_fast(const way& one, const way& fastest) {
+  const double noise = std::max({0.1, noise_of(*one.in), noise_of(*fastest.in)});
+  return judge(one.bytes, fastest.bytes, noise) != verdict::slower;
+}
+
+std::string route_of(const way& which) {
+  return which.in->what.cache == cache::direct ? "past the page cache (O_DIRECT)"
+                                               : "through the page cache";
+}
+
+std::string conditions_of(const way& which) {
+  return route_of(which) + ", " + shown_bytes(which.in->what.block) + ", " +
+         std::to_string(which.in->what.depth) + " in flight";
+}
+
+std::string results_of(const way& which) {
+  const double blocks = rate_of_way(which) / static_cast<double>(which.in->what.block);
+  return shown_rate(which.in->what, blocks) + ", " + shown_time(cpu_of_way(which) * mib) +
+         " of processor time for 1 MiB";
+}
+
+std::optional<route> choose_way(const std::vector<way>& ways, const std::string& question,
+                                advice& given) {
+  const auto is_direct = [](const way& each) { return each.in->what.cache == cache::direct; };
+  // Of one route alone nothing can be said.
+  if (std::ranges::all_of(ways, is_direct) || std::ranges::none_of(ways, is_direct)) return {};
+  const way& fastest = *std::ranges::max_element(ways, {}, rate_of_way);
+  std::vector<way> tied;
+  std::ranges::copy_if(ways, std::back_inserter(tied),
+                       [&fastest](const way& each) { return as_fast(each, fastest); });
+  const way& chosen = *std::ranges::min_element(tied, {}, cpu_of_way);
+
+  std::vector<way> others;
+  std::ranges::copy_if(ways, std::back_inserter(others),
+                       [&](const way& each) { return is_direct(each) != is_direct(chosen); });
+  const way& other = *std::ranges::max_element(others, {}, rate_of_way);
+  std::string why =
+      results_of(chosen) + "; " + conditions_of(other) + ", at best: " + results_of(other);
+  if (as_fast(other, fastest)) {
+    why += "; as fast within the noise, but the processor has more to do";
+  }
+  given.lines.push_back({question, conditions_of(chosen), why});
+  return is_direct(chosen) ? route::direct : route::buffered;
 }
 
 void advise_route(const std::vector<row>& measured, advice& given) {
-  const auto streams = compare_routes(
-      measured, given.driver,
-      {.cache = cache::cold, .order = order::sequential, .block = 1 * mib, .depth = 32});
-  if (streams) {
-    given.streams = streams->better;
-    given.lines.push_back({"Streams read once", name_of_route(streams->better),
-                           "1 MiB sequential, 32 at a time: " + streams->why});
-  }
-  const auto random = compare_routes(measured, given.driver, {.cache = cache::cold, .depth = 32});
-  if (random) {
-    given.random = random->better;
-    given.lines.push_back({"Random reads that miss", name_of_route(random->better),
-                           "4 KiB random, 32 at a time: " + random->why});
-  }
+  given.streams =
+      choose_way(ways_from_disk(measured, given.driver,
+                                [](const regime& w) { return w.order == order::sequential; }),
+                 "Streams read once", given);
+  given.random = choose_way(
+      ways_from_disk(measured, given.driver,
+                     [](const regime& w) { return w.order == order::random && w.depth == 32; }),
+      "Random reads", given);
 }
 
 // --- Merging, and the plain calls ----------------------------------------------------------------

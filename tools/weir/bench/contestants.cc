@@ -183,20 +183,18 @@ std::expected<field_of_contestants, std::string> assemble(const target& file, bo
   if (!calls) return std::unexpected(calls.error());
   all.contestants.push_back(*std::move(calls));
 
-  std::vector<std::string> names;
-  for (const driver_report& each : probe_drivers()) {
-    names.emplace_back(each.name);
-  }
-  for (const std::string& name : names) {
+  const auto add = [&](const std::string& name) -> std::optional<std::string> {
     auto made = make_coroutines(file, direct, name, all.absent);
-    if (!made) return std::unexpected(made.error());
+    if (!made) return made.error();
     if (*made) all.contestants.push_back(*std::move(made));
+    return {};
+  };
+  for (const driver_report& each : probe_drivers()) {
+    if (auto error = add(std::string(each.name))) return std::unexpected(*std::move(error));
   }
   if (all.contestants.size() < 2) return all;
-  const std::string wrapped = std::string(merging) + std::string(all.contestants[1]->name());
-  auto made = make_coroutines(file, direct, wrapped, all.absent);
-  if (!made) return std::unexpected(made.error());
-  if (*made) all.contestants.push_back(*std::move(made));
+  const std::string first(all.contestants[1]->name());
+  if (auto error = add(std::string(merging) + first)) return std::unexpected(*std::move(error));
   return all;
 }
 

@@ -150,11 +150,10 @@ measuring::failure measuring::warm_up() {
 }
 
 measuring::failure measuring::all_rounds() {
-  const auto started = steady::now();
   steady::duration longest{};
   while (round_ < pace_.rounds && !interrupted) {
     const auto begun = steady::now();
-    if (round_ != 0 && begun - started + longest > pace_.budget) break;
+    if (round_ != 0 && begun + longest > pace_.until) break;
     if (auto error = one_round(pace_.slice, true)) return error;
     longest = std::max(longest, steady::now() - begun);
     ++round_;

@@ -18,9 +18,9 @@ namespace weir::tools::bench {
 struct pace {
   std::chrono::milliseconds slice{};
   std::size_t rounds = 0;
-  /// No round is begun that would end after so much, if it took as long as the longest yet. There
-  /// is always one.
-  std::chrono::milliseconds budget{};
+  /// No round is begun that would end later, if it took as long as the longest yet. There is always
+  /// one.
+  std::chrono::steady_clock::time_point until;
 };
 
 /// What was measured, and what was not, and why not.

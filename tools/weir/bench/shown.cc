@@ -38,6 +38,10 @@ std::string shown_rate(const regime& what, double per_second) {
   return fixed(per_second * static_cast<double>(what.block) / 1e6, 0) + " MB/s";
 }
 
+std::string shown_ratio(double ratio) {
+  return fixed(ratio, ratio < 9.995 ? 2 : ratio < 99.95 ? 1 : 0);
+}
+
 std::string shown_percent(double fraction) { return fixed(fraction * 100, 0) + " %"; }
 
 }  // namespace weir::tools::bench

@@ -16,6 +16,9 @@ std::string shown_time(double seconds);
 /// What a regime gives, in the unit that suits its blocks: "91.1 k/s" or "1920 MB/s".
 std::string shown_rate(const regime& what, double per_second);
 
+/// "0.97", "12.3", "128".
+std::string shown_ratio(double ratio);
+
 /// "12 %".
 std::string shown_percent(double fraction);
 

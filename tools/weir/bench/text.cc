@@ -48,12 +48,12 @@ double fastest_in(const row& measured) {
 }
 
 // "0.92 (0.90 to 0.95)", or less where there is nothing to compare with.
-std::string shown_ratio(const row& measured, const series& of) {
+std::string beside_plain(const row& measured, const series& of) {
   const series* const calls = find(measured, plain);
   if (calls == nullptr || calls == &of) return "";
   const spread ratio = ratio_of(of, *calls);
-  return formatted("%s (%s to %s)", shown_digits(ratio.median).c_str(),
-                   shown_digits(ratio.least).c_str(), shown_digits(ratio.most).c_str());
+  return shown_ratio(ratio.median) + " (" + shown_ratio(ratio.least) + " to " +
+         shown_ratio(ratio.most) + ")";
 }
 
 void show(text_page& out, const row& measured, bars drawn) {
@@ -66,7 +66,7 @@ void show(text_page& out, const row& measured, bars drawn) {
     std::string line =
         formatted("    %-15s %11s %25s %9s  ", each.contestant.c_str(),
                   shown_rate(measured.what, rate.median).c_str(),
-                  shown_ratio(measured, each).c_str(), shown_time(cpu_of(each)).c_str());
+                  beside_plain(measured, each).c_str(), shown_time(cpu_of(each)).c_str());
     if (drawn != bars::none) line += bar(rate.median / fastest, drawn);
     out.line(line.substr(0, line.find_last_not_of(' ') + 1));
   }
