@@ -68,6 +68,7 @@ class uring_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
+  bool context_may_read() const noexcept override { return true; }
   void wake() noexcept override;
   int fd() const noexcept override;
 
