@@ -90,6 +90,7 @@ bool policy_operation::settle() noexcept {
 void policy_operation::remember_failure() noexcept {
   const bool writing = asked_.op == opcode::write || asked_.op == opcode::writev;
   if (answer() >= 0 || !writing || (asked_.flags & (RWF_DSYNC | RWF_SYNC)) == 0) return;
+  if (state_of_file() == nullptr) return;
   state_of_file()->remember_failed_sync(answer());
 }
 
@@ -360,7 +361,7 @@ result<file> open_state::take() noexcept {
     ::close(fd);
     return std::unexpected(errno_code(ENOMEM));
   }
-  return file{opened};
+  return file{*opened};
 }
 
 close_state::close_state(file_state* file) noexcept
@@ -395,41 +396,40 @@ close_sender::~close_sender() {
   if (file_ != nullptr) file_->abandon();
 }
 
-detail::file_state* detail::state_of(const file& which) noexcept { return which.state_; }
+detail::file_state* detail::state_of(const file& which) noexcept { return which.open_.state; }
 
 // --- file ----------------------------------------------------------------------------------------
+
+file::file(detail::file_state& state) noexcept
+    : open_{.context = state.context,
+            .state = &state,
+            .fd = state.fd,
+            .hints = state.direct ? hint::direct : std::uint8_t{0}} {}
 
 file::file(io_context& context, int fd) {
   const int answer = ::fcntl(fd, F_GETFL);
   const int flags = answer < 0 ? 0 : answer;  // its operations will tell what is wrong with it
-  state_ = new detail::file_state{context, fd, (flags & O_DIRECT) != 0, (flags & O_APPEND) != 0};
+  *this =
+      file(*new detail::file_state{context, fd, (flags & O_DIRECT) != 0, (flags & O_APPEND) != 0});
 }
 
-file::file(file&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+file::file(file&& other) noexcept : open_(std::exchange(other.open_, {})) {}
 
 file& file::operator=(file&& other) noexcept {
   if (this != &other) {
-    if (state_ != nullptr) state_->abandon();
-    state_ = std::exchange(other.state_, nullptr);
+    if (is_open()) open_.state->abandon();
+    open_ = std::exchange(other.open_, {});
   }
   return *this;
 }
 
 file::~file() {
-  if (state_ != nullptr) state_->abandon();
-}
-
-int file::native_handle() const noexcept { return state_ != nullptr ? state_->fd : -1; }
-
-io_context& file::context() const noexcept { return *state_->context; }
-
-io_context* file::context_or_null() const noexcept {
-  return state_ != nullptr ? state_->context : nullptr;
+  if (is_open()) open_.state->abandon();
 }
 
 request file::on_this(request what) const noexcept {
-  what.fd = native_handle();
-  if (state_ != nullptr && state_->direct) what.hints |= hint::direct;
+  what.fd = open_.fd;
+  what.hints |= open_.hints;
   return what;
 }
 
@@ -448,80 +448,71 @@ request file::on_this(request what, const io_options& options) const noexcept {
 namespace {
 
 // Writes, too, carry a plain pointer: the kernel reads through it, and the callers' types say so.
-request transfer(opcode op, const void* memory, std::size_t length, std::uint64_t offset) noexcept {
+request transfer_of(opcode op, const void* memory, std::size_t length,
+                    std::uint64_t offset) noexcept {
   return {.op = op, .address = const_cast<void*>(memory), .offset = offset, .length = length};
 }
 
 }  // namespace
 
-io_sender file::read_at(std::span<std::byte> memory, std::uint64_t offset) noexcept {
-  const request what = transfer(opcode::read, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what), state_};
-}
-
-io_sender file::write_at(std::span<const std::byte> memory, std::uint64_t offset) noexcept {
-  const request what = transfer(opcode::write, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what), state_};
-}
-
 policy_sender file::read_at(std::span<std::byte> memory, std::uint64_t offset,
                             const io_options& options) noexcept {
-  const request what = transfer(opcode::read, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what, options), state_};
+  const request what = transfer_of(opcode::read, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what, options), open_.state};
 }
 
 policy_sender file::write_at(std::span<const std::byte> memory, std::uint64_t offset,
                              const io_options& options) noexcept {
-  const request what = transfer(opcode::write, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what, options), state_};
+  const request what = transfer_of(opcode::write, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what, options), open_.state};
 }
 
 io_sender file::readv_at(std::span<const iovec> memory, std::uint64_t offset) noexcept {
-  const request what = transfer(opcode::readv, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what), state_};
+  const request what = transfer_of(opcode::readv, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what), open_.state};
 }
 
 io_sender file::writev_at(std::span<const iovec> memory, std::uint64_t offset) noexcept {
-  const request what = transfer(opcode::writev, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what), state_};
+  const request what = transfer_of(opcode::writev, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what), open_.state};
 }
 
 policy_sender file::readv_at(std::span<const iovec> memory, std::uint64_t offset,
                              const io_options& options) noexcept {
-  const request what = transfer(opcode::readv, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what, options), state_};
+  const request what = transfer_of(opcode::readv, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what, options), open_.state};
 }
 
 policy_sender file::writev_at(std::span<const iovec> memory, std::uint64_t offset,
                               const io_options& options) noexcept {
-  const request what = transfer(opcode::writev, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what, options), state_};
+  const request what = transfer_of(opcode::writev, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what, options), open_.state};
 }
 
 whole_sender file::read_exactly_at(std::span<std::byte> memory, std::uint64_t offset,
                                    const io_options& options) noexcept {
-  const request what = transfer(opcode::read, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what, options), state_};
+  const request what = transfer_of(opcode::read, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what, options), open_.state};
 }
 
 whole_sender file::write_all_at(std::span<const std::byte> memory, std::uint64_t offset,
                                 const io_options& options) noexcept {
-  const request what = transfer(opcode::write, memory.data(), memory.size(), offset);
-  return {context_or_null(), on_this(what, options), state_};
+  const request what = transfer_of(opcode::write, memory.data(), memory.size(), offset);
+  return {open_.context, on_this(what, options), open_.state};
 }
 
 sync_sender file::sync() noexcept {
-  return {context_or_null(), on_this({.op = opcode::fsync}), state_};
+  return {open_.context, on_this({.op = opcode::fsync}), open_.state};
 }
 
 sync_sender file::datasync() noexcept {
-  return {context_or_null(), on_this({.op = opcode::fdatasync}), state_};
+  return {open_.context, on_this({.op = opcode::fdatasync}), open_.state};
 }
 
 sync_sender file::sync_range(std::uint64_t offset, std::uint64_t length, unsigned flags) noexcept {
   const request what{
       .op = opcode::sync_file_range, .flags = flags, .offset = offset, .length = length};
-  return {context_or_null(), on_this(what), state_};
+  return {open_.context, on_this(what), open_.state};
 }
 
 namespace {
@@ -534,15 +525,15 @@ request status_of_descriptor() noexcept {
 }  // namespace
 
 stat_sender file::stat() noexcept {
-  return {context_or_null(), on_this(status_of_descriptor()), state_};
+  return {open_.context, on_this(status_of_descriptor()), open_.state};
 }
 
 capabilities_sender file::capabilities() noexcept {
-  return {context_or_null(), on_this(status_of_descriptor()), state_};
+  return {open_.context, on_this(status_of_descriptor()), open_.state};
 }
 
 io_void_sender file::truncate(std::uint64_t size) noexcept {
-  return {context_or_null(), on_this({.op = opcode::ftruncate, .offset = size}), state_};
+  return {open_.context, on_this({.op = opcode::ftruncate, .offset = size}), open_.state};
 }
 
 io_void_sender file::allocate(std::uint64_t offset, std::uint64_t length) noexcept {
@@ -551,7 +542,7 @@ io_void_sender file::allocate(std::uint64_t offset, std::uint64_t length) noexce
 
 io_void_sender file::allocate(std::uint64_t offset, std::uint64_t length, unsigned mode) noexcept {
   const request what{.op = opcode::fallocate, .mode = mode, .offset = offset, .length = length};
-  return {context_or_null(), on_this(what), state_};
+  return {open_.context, on_this(what), open_.state};
 }
 
 io_void_sender file::advise(std::uint64_t offset, std::uint64_t length, int advice) noexcept {
@@ -559,30 +550,30 @@ io_void_sender file::advise(std::uint64_t offset, std::uint64_t length, int advi
                      .flags = static_cast<std::uint32_t>(advice),
                      .offset = offset,
                      .length = length};
-  return {context_or_null(), on_this(what), state_};
+  return {open_.context, on_this(what), open_.state};
 }
 
 io_sender file::get_attribute(const char* name, std::span<std::byte> value) noexcept {
-  const request what = transfer(opcode::fgetxattr, value.data(), value.size(),
-                                reinterpret_cast<std::uintptr_t>(name));
-  return {context_or_null(), on_this(what), state_};
+  const request what = transfer_of(opcode::fgetxattr, value.data(), value.size(),
+                                   reinterpret_cast<std::uintptr_t>(name));
+  return {open_.context, on_this(what), open_.state};
 }
 
 io_void_sender file::set_attribute(const char* name, std::span<const std::byte> value,
                                    unsigned flags) noexcept {
-  request what = transfer(opcode::fsetxattr, value.data(), value.size(),
-                          reinterpret_cast<std::uintptr_t>(name));
+  request what = transfer_of(opcode::fsetxattr, value.data(), value.size(),
+                             reinterpret_cast<std::uintptr_t>(name));
   what.flags = flags;
-  return {context_or_null(), on_this(what), state_};
+  return {open_.context, on_this(what), open_.state};
 }
 
 io_void_sender file::cancel() noexcept {
-  return {context_or_null(), cancel_request_for(native_handle()), state_};
+  return {open_.context, cancel_request_for(native_handle()), open_.state};
 }
 
 close_sender file::close() noexcept {
-  io_context* context = context_or_null();
-  return close_sender{context, std::exchange(state_, nullptr)};
+  const detail::open_file closed = std::exchange(open_, {});
+  return close_sender{closed.context, closed.state};
 }
 
 }  // namespace weir

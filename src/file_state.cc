@@ -7,7 +7,9 @@
 namespace weir::detail {
 
 file_state::file_state(io_context& on, int descriptor, bool is_direct, bool is_appending) noexcept
-    : context(&on), fd(descriptor), direct(is_direct), appends(is_appending) {}
+    : context(&on), fd(descriptor), direct(is_direct), appends(is_appending) {
+  if (direct) resident.give_up();  // such a try was seen to block
+}
 
 file_state::~file_state() = default;
 

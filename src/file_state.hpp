@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "residency.hpp"
 #include "weir/sender.hpp"
 
 namespace weir {
@@ -35,6 +36,9 @@ struct file_state {
   std::atomic<bool> drops_by_hand = false;
   // Minus the errno of the first sync that failed; every later one answers it too.
   std::atomic<std::int32_t> failed_sync = 0;
+
+  // Whether reads are worth trying in the page cache first. The context's thread only.
+  residency resident;
 
   // Made by the first commit; see <weir/commit.hpp>.
   std::unique_ptr<commit_group> commits;

@@ -9,6 +9,7 @@
 #include "file_state.hpp"
 #include "fork_guard.hpp"
 #include "misuse.hpp"
+#include "resident_read.hpp"
 
 namespace weir {
 namespace {
@@ -17,16 +18,31 @@ namespace {
 // An address that no operation can have.
 operation* asleep() noexcept { return reinterpret_cast<operation*>(std::uintptr_t{1}); }
 
+// What is read at once in one turn, in bytes, shared out among those whom the turn calls; a read
+// costs as much as this many bytes more. Where so many are called that nobody can have a share, the
+// queue is as cheap.
+constexpr std::uint64_t at_once_in_a_turn = 2 << 20;
+constexpr std::uint64_t cost_of_a_call = 2048;
+
 }  // namespace
 
 io_context::io_context(std::unique_ptr<driver> driver) noexcept
     : driver_(std::move(driver)), fork_generation_(detail::fork_generation()), posted_(asleep()) {
   if (!driver_)
     detail::misuse("an io_context was made without a driver; check open_driver's result");
+  may_read_ = driver_->context_may_read();
 }
 
 io_context::~io_context() {
   if (fork_generation_ == detail::fork_generation()) shut_down();
+}
+
+// Refused to who has had its share, since what else waits for the loop comes first.
+inline bool io_context::spend_on(std::uint64_t bytes) noexcept {
+  const std::uint64_t cost = bytes + cost_of_a_call;
+  if (cost > at_once_left_ || !on_own_thread()) return false;
+  at_once_left_ -= cost;
+  return true;
 }
 
 // --- starting ------------------------------------------------------------------------------------
@@ -82,14 +98,15 @@ bool io_context::fall_asleep() noexcept {
 
 void io_context::bind_to_thread() noexcept {
   if (on_own_thread()) return;
-  if (owner_.load(std::memory_order_relaxed) != std::thread::id{}) {
+  if (owner_.load(std::memory_order_relaxed) != nullptr) {
     detail::misuse("an io_context was driven from two threads; it belongs to the first");
   }
-  owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  owner_.store(this_thread(), std::memory_order_relaxed);
 }
 
 void io_context::enter() noexcept {
   bind_to_thread();
+  at_once_left_ = at_once_in_a_turn;
   if (in_turn_) detail::misuse("an io_context was driven from one of its own completions");
   if (fork_generation_ != detail::fork_generation()) {
     detail::misuse("an io_context was driven in a forked child; make a new one there");
@@ -157,7 +174,9 @@ std::size_t io_context::run_completions() noexcept {
   const std::size_t count = ready.size();
   running_ = count;
   in_turn_ = true;
+  const std::uint64_t share = at_once_in_a_turn / std::max<std::size_t>(count, 1);
   while (!ready.empty()) {
+    at_once_left_ = share;
     operation& op = ready.pop_front();
     op.set_state(operation::finished_state);
     --outstanding_;
@@ -263,6 +282,16 @@ namespace weir::detail {
 void start(io_context& context, operation& op, file_state* file) noexcept {
   if (file != nullptr) file->count_start(context.on_own_thread());
   context.start(op);
+}
+
+bool read_at_once(io_context& context, operation& op, file_state* file) noexcept {
+  const request& what = op.args;
+  const bool plain = (what.flags | what.priority) == 0;
+  if (!plain || file == nullptr || !file->resident.worth_trying()) return false;
+  if (!context.spend_on(what.length)) return false;
+  const at_once came = context.may_read_ ? read_resident(op) : context.driver_->try_at_once(op);
+  file->resident.learn(came);
+  return came == at_once::done;
 }
 
 request timeout_request(std::chrono::nanoseconds duration) noexcept {

@@ -154,7 +154,7 @@ std::string quoted(std::string_view text) {
       made += each;
     } else if (static_cast<unsigned char>(each) < 0x20) {
       static constexpr std::string_view hex = "0123456789abcdef";
-      const auto code = static_cast<unsigned>(each);
+      const unsigned code = static_cast<unsigned char>(each);
       made.append("\\u00").append({hex[code / 16], hex[code % 16]});
     } else {
       made += each;
@@ -242,13 +242,14 @@ std::string measurement_report::json() const {
 
 // --- rows ----------------------------------------------------------------------------------------
 
-detail::route_counters& measurements::state::take_row(std::string_view name) {
+detail::route_counters& measurements::state::take_row(std::string_view name, bool shown_empty) {
   const std::scoped_lock lock(mutex);
   auto found = std::ranges::find_if(
       rows, [&](const row& each) { return !each.in_use && each.counters.name == name; });
   if (found == rows.end()) {
     found = rows.emplace(rows.end());
     found->counters.name = name;
+    found->shown_empty = shown_empty;
   }
   found->in_use = true;
   return found->counters;
@@ -270,7 +271,8 @@ measurement_report measurements::report() const {
   const std::scoped_lock lock(state_->mutex);
   measurement_report made;
   for (const state::row& each : state_->rows) {
-    made.routes.push_back(detail::report_of(each.counters, ns_per_tick));
+    route_report route = detail::report_of(each.counters, ns_per_tick);
+    if (each.shown_empty || !route.operations.empty()) made.routes.push_back(std::move(route));
   }
   return made;
 }

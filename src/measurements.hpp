@@ -15,10 +15,12 @@ struct measurements::state {
   struct row {
     detail::route_counters counters;
     bool in_use = false;
+    bool shown_empty = true;
   };
 
   /// A row for a driver of this name, which nobody else counts into until it is given back.
-  detail::route_counters& take_row(std::string_view name);
+  /// Reported from now on, or from when something has been counted.
+  detail::route_counters& take_row(std::string_view name, bool shown_empty = true);
   void give_back(const detail::route_counters& counters) noexcept;
 
   const detail::tick_gauge gauge{detail::tick_source::choose()};

@@ -285,7 +285,7 @@ bool out_of_range(const request& what) noexcept {
     case opcode::write:
     case opcode::readv:
     case opcode::writev:
-      return what.offset > most - transfer_max;
+      return transfer_out_of_range(what);
     case opcode::ftruncate:
       return what.offset > most;
     case opcode::fallocate:

@@ -17,5 +17,10 @@ std::int32_t perform(const request& what) noexcept;
 /// has no bit for. Checked the same way before every route to the kernel, because they differ
 /// there: io_uring takes an offset of -1 for "the current position" where pread(2) refuses it.
 bool out_of_range(const request& what) noexcept;
+/// The same of a transfer.
+inline bool transfer_out_of_range(const request& what) noexcept {
+  constexpr std::uint64_t most = INT64_MAX;
+  return what.offset > most - transfer_max;
+}
 
 }  // namespace weir::detail

@@ -25,6 +25,13 @@ struct deadline {
   friend bool operator==(deadline, deadline) = default;
 };
 
+/// What came of trying an operation at once.
+enum class at_once : std::uint8_t {
+  done,        ///< it has its answer
+  would_wait,  ///< nothing has happened
+  never,       ///< nothing has happened, and it is no use to try again on that descriptor
+};
+
 /// Moves queues of operations into the kernel and out again.
 ///
 /// A driver belongs to one thread: the first that calls `submit` or `reap`. Only `wake` may be
@@ -50,6 +57,15 @@ class driver {
   /// Appends every finished operation to `completed`. Blocks until there is one, or `wake` is
   /// called, or `until` has passed. Interrupted system calls are resumed (EINTR).
   virtual void reap(operation_queue& completed, deadline until) noexcept = 0;
+
+  /// Whether the context may read what is in the page cache by itself and at once (preadv2(2) with
+  /// RWF_NOWAIT, Linux 4.14), past this driver: then its descriptors are the kernel's, and it does
+  /// not count, limit or change what passes. Asked once, when the context is made.
+  virtual bool context_may_read() const noexcept { return false; }
+
+  /// Where it may not: tries to carry out `op`, a plain read that nobody has started, without
+  /// waiting and without the queue.
+  virtual at_once try_at_once([[maybe_unused]] operation& op) noexcept { return at_once::never; }
 
   /// Makes a blocked `reap` return, or the next one if none is blocked. Any thread.
   virtual void wake() noexcept = 0;

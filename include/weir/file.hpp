@@ -117,6 +117,14 @@ class close_sender;
 
 namespace detail {
 
+/// What a file's operations are made of; as this, closed.
+struct open_file {
+  io_context* context = nullptr;
+  file_state* state = nullptr;
+  std::int32_t fd = -1;
+  std::uint8_t hints = 0;
+};
+
 /// What stands behind a file; null when it is closed.
 file_state* state_of(const file& which) noexcept;
 
@@ -162,6 +170,7 @@ class policy_state : public policy_operation {
  public:
   policy_state(io_context* context, const request& what, file_state* file) noexcept
       : policy_operation(context, what, file, &stepped) {}
+  bool try_at_once() noexcept { return read_at_once(); }
   result<std::size_t> take() const noexcept { return to_result<std::size_t>(answer()); }
 
  protected:
@@ -173,6 +182,7 @@ class whole_state : public policy_operation {
  public:
   whole_state(io_context* context, const request& what, file_state* file) noexcept
       : policy_operation(context, what, file, &stepped), first_offset_(what.offset) {}
+  bool try_at_once() noexcept { return read_at_once() && !advance(); }
   bool refuse(std::int32_t why) noexcept;
   void cancellation_means(std::int32_t why) noexcept;
   transfer_result take() const noexcept;
@@ -365,17 +375,22 @@ class file {
   file& operator=(file&& other) noexcept;
   ~file();
 
-  bool is_open() const noexcept { return state_ != nullptr; }
+  bool is_open() const noexcept { return open_.state != nullptr; }
   /// The descriptor, still owned by the file; -1 when closed.
-  int native_handle() const noexcept;
+  int native_handle() const noexcept { return open_.fd; }
   /// The context on which its operations complete. The file is not closed.
-  io_context& context() const noexcept;
+  io_context& context() const noexcept { return *open_.context; }
 
   /// pread(2): yields bytes read; fewer than asked at the end of the file or by chance; 0 at its
   /// end. One transfer moves at most `transfer_max` bytes.
-  io_sender read_at(std::span<std::byte> memory, std::uint64_t offset) noexcept;
+  io_sender read_at(std::span<std::byte> memory, std::uint64_t offset) noexcept {
+    return transfer(opcode::read, memory.data(), memory.size(), offset);
+  }
   /// pwrite(2): yields bytes written, maybe fewer than asked.
-  io_sender write_at(std::span<const std::byte> memory, std::uint64_t offset) noexcept;
+  io_sender write_at(std::span<const std::byte> memory, std::uint64_t offset) noexcept {
+    // The kernel reads through this plain pointer, and nobody writes.
+    return transfer(opcode::write, const_cast<std::byte*>(memory.data()), memory.size(), offset);
+  }
 
   /// The same with a policy.
   policy_sender read_at(std::span<std::byte> memory, std::uint64_t offset,
@@ -390,14 +405,14 @@ class file {
   handle_sender<Handle> read_at(Handle&& handle, std::uint64_t offset,
                                 const io_options& options = {}) noexcept {
     const request what = on_this({.op = opcode::read, .offset = offset}, options);
-    return {context_or_null(), what, state_, std::forward<Handle>(handle)};
+    return {open_.context, what, open_.state, std::forward<Handle>(handle)};
   }
   template <class Handle>
     requires memory_handle<Handle>
   handle_sender<Handle> write_at(Handle&& handle, std::uint64_t offset,
                                  const io_options& options = {}) noexcept {
     const request what = on_this({.op = opcode::write, .offset = offset}, options);
-    return {context_or_null(), what, state_, std::forward<Handle>(handle)};
+    return {open_.context, what, open_.state, std::forward<Handle>(handle)};
   }
 
   /// preadv(2), pwritev(2): the array, too, is borrowed until completion; at most IOV_MAX (1024)
@@ -461,12 +476,23 @@ class file {
  private:
   friend class detail::open_state;
   friend detail::file_state* detail::state_of(const file& which) noexcept;
-  explicit file(detail::file_state* state) noexcept : state_(state) {}
+  explicit file(detail::file_state& state) noexcept;
   request on_this(request what) const noexcept;
   request on_this(request what, const io_options& options) const noexcept;
-  io_context* context_or_null() const noexcept;
+  // Here, so that the compiler writes a request once, where the operation will be.
+  io_sender transfer(opcode op, void* memory, std::size_t length,
+                     std::uint64_t offset) const noexcept {
+    return {open_.context,
+            {.op = op,
+             .hints = open_.hints,
+             .fd = open_.fd,
+             .address = memory,
+             .offset = offset,
+             .length = length},
+            open_.state};
+  }
 
-  detail::file_state* state_ = nullptr;
+  detail::open_file open_;
 };
 
 /// A description like `io_sender`, of a file's close; yields `result<void>`. Owns what it closes.

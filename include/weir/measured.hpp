@@ -95,6 +95,9 @@ class measurements {
 /// `route` names the row that is counted into. Drivers that live at the same time have a row each,
 /// also if they share a name; one that comes after another of its name has gone goes on in its row.
 ///
+/// Reads that are answered at once, from memory, have a row of their own, "… at once", in the
+/// report from the first on.
+///
 /// `queue_depth` is what the inner driver was opened with. With more than that many in flight, as
 /// many cancel requests aside, operations are still counted, but some are not timed: then
 /// `latency.count` is less than `completed`.

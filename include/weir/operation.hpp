@@ -37,8 +37,19 @@ class operation {
   /// Runs on the context's thread, from its loop, exactly once for each start.
   using completion = void (*)(operation&) noexcept;
 
+  // Field by field: what the compiler has just written it can then keep in registers. Copied in
+  // larger pieces it has to wait until memory has them.
   operation(const request& what, completion when_done) noexcept
-      : args(what), complete_(when_done) {}
+      : args{.op = what.op,
+             .hints = what.hints,
+             .priority = what.priority,
+             .fd = what.fd,
+             .flags = what.flags,
+             .mode = what.mode,
+             .address = what.address,
+             .offset = what.offset,
+             .length = what.length},
+        complete_(when_done) {}
   operation(const operation&) = delete;
   operation& operator=(const operation&) = delete;
   ~operation() {

@@ -26,6 +26,10 @@ inline constexpr std::int32_t was_cancelled = -125;  // ECANCELED
 /// `op` may be gone already: another thread may have completed it.
 void start(io_context& context, operation& op, file_state* file) noexcept;
 
+/// Tries a read at once, where there is a chance that the page cache has it all, on the context's
+/// thread and within its turn's bounds. False where it must be started.
+bool read_at_once(io_context& context, operation& op, file_state* file) noexcept;
+
 /// Counts one operation on `file` as finished; carries out a close that waited for it.
 void finish(file_state* file) noexcept;
 
@@ -38,10 +42,10 @@ struct continuation {
     return {[](void* frame) noexcept { std::coroutine_handle<>::from_address(frame).resume(); },
             waiter.address()};
   }
-  /// Calls `Member` of `object`.
-  template <auto Member, class T>
+  /// Calls `member` of `object`.
+  template <auto member, class T>
   static continuation calling(T& object) noexcept {
-    return {[](void* self) noexcept { (static_cast<T*>(self)->*Member)(); }, &object};
+    return {[](void* self) noexcept { (static_cast<T*>(self)->*member)(); }, &object};
   }
   void operator()() const noexcept { run(who); }
 };
@@ -50,6 +54,7 @@ struct continuation {
 /// Pinned. Every such state has these members, which coroutines, callbacks, futures and the guards
 /// of <weir/stop.hpp> are built on:
 ///  - `ready()`: there is nothing to start; take the value at once;
+///  - `try_at_once()`, where it has one: instead of `begin`; true if that was all;
 ///  - `begin(next)`: starts it; `next` runs on the context's thread when it is over;
 ///  - `take()`: the value, once, after that;
 ///  - `stop()`: asks it to end early, and names the operation to be cancelled to that end, if any;
@@ -96,6 +101,9 @@ class awaited_operation : public operation {
   }
   /// The same for what was not counted on its file.
   void end_uncounted() noexcept { then_(); }
+  bool read_at_once() noexcept {
+    return args.op == opcode::read && detail::read_at_once(*context_, *this, file_);
+  }
   io_context* context() const noexcept { return context_; }
   file_state* state_of_file() const noexcept { return file_; }
 
@@ -111,6 +119,11 @@ template <class T>
 class plain_state : public awaited_operation {
  public:
   using awaited_operation::awaited_operation;
+  bool try_at_once() noexcept
+    requires std::same_as<T, std::size_t>
+  {
+    return read_at_once();
+  }
   result<T> take() const noexcept { return to_result<T>(answer()); }
 };
 
@@ -121,7 +134,11 @@ class awaiter {
   explicit awaiter(Sender&& what) noexcept(noexcept(std::move(what).prepare()))
       : state_(std::move(what).prepare()) {}
 
-  bool await_ready() const noexcept { return state_.ready(); }
+  bool await_ready() noexcept {
+    if (state_.ready()) return true;
+    if constexpr (requires { state_.try_at_once(); }) return state_.try_at_once();
+    return false;
+  }
   void await_suspend(std::coroutine_handle<> waiter) noexcept {
     state_.begin(continuation::resuming(waiter));
   }
@@ -195,8 +212,10 @@ concept sender = requires(T&& description) {
 /// One operation, described and not yet begun: movable, without effect until it is awaited or
 /// started.
 ///
-/// `co_await` starts it and yields `result<T>` on the context's thread. The context, the file and
-/// any borrowed memory outlive the operation. Awaiting twice performs it twice.
+/// `co_await` starts it and yields `result<T>` on the context's thread; without suspending where a
+/// read finds everything in the page cache, but not too often in a row (docs/decisions/0018). The
+/// context, the file and any borrowed memory outlive the operation. Awaiting twice performs it
+/// twice.
 template <class T>
 class [[nodiscard("a sender does nothing until it is awaited or started")]] basic_sender
     : public detail::sender_interface<basic_sender<T>> {

@@ -20,6 +20,12 @@ class guarding_state {
   guarding_state& operator=(const guarding_state&) = delete;
 
   bool ready() const noexcept { return guarded_.ready(); }
+  // What is done at once needs no guard.
+  bool try_at_once() noexcept
+    requires requires(State& guarded) { guarded.try_at_once(); }
+  {
+    return guarded_.try_at_once();
+  }
   auto take() { return guarded_.take(); }
   operation* stop() noexcept { return guarded_.stop(); }
   bool refuse(std::int32_t why) noexcept { return guarded_.refuse(why); }
@@ -65,6 +71,11 @@ class stop_state : public guarding_state<typename Sender::state_type> {
   stop_state(Sender&& what, io_context* context, std::stop_token token)
       : base(std::move(what), context), token_(std::move(token)) {}
 
+  bool try_at_once() noexcept
+    requires requires(base& self) { self.try_at_once(); }
+  {
+    return !token_.stop_requested() && base::try_at_once();
+  }
   // Starting from the context's own thread, nothing completes before everything is set up.
   void begin(continuation next) noexcept {
     this->continue_with(next);

@@ -256,23 +256,23 @@ struct gathered_at : gathered<Awaited> {
 template <class Indices, class... Awaited>
 class all_of;
 
-template <std::size_t... I, class... Awaited>
-class [[nodiscard("await it")]] all_of<std::index_sequence<I...>, Awaited...>
-    : gathered_at<I, Awaited>... {
+template <std::size_t... index, class... Awaited>
+class [[nodiscard("await it")]] all_of<std::index_sequence<index...>, Awaited...>
+    : gathered_at<index, Awaited>... {
  public:
   explicit all_of(Awaited&&... each)
-      : gathered_at<I, Awaited>(std::move(each))..., counter_(sizeof...(Awaited)) {}
+      : gathered_at<index, Awaited>(std::move(each))..., counter_(sizeof...(Awaited)) {}
   all_of(const all_of&) = delete;
   all_of& operator=(const all_of&) = delete;
   ~all_of() = default;
 
   bool await_ready() const noexcept { return sizeof...(Awaited) == 0; }
   bool await_suspend(std::coroutine_handle<> waiter) noexcept {
-    return counter_.begin(waiter, [&] { (gathered_at<I, Awaited>::begin(counter_), ...); });
+    return counter_.begin(waiter, [&] { (gathered_at<index, Awaited>::begin(counter_), ...); });
   }
   auto await_resume() {
     return std::tuple<typename gathered<Awaited>::value_type...>{
-        gathered_at<I, Awaited>::take()...};
+        gathered_at<index, Awaited>::take()...};
   }
 
  private:
@@ -319,7 +319,8 @@ class [[nodiscard("await it")]] all_of_many {
 template <class... Awaited>
   requires(std::is_rvalue_reference_v<Awaited &&> && ...)
 auto when_all(Awaited&&... each) {
-  return detail::all_of<std::index_sequence_for<Awaited...>, Awaited...>{std::move(each)...};
+  return detail::all_of<std::index_sequence_for<Awaited...>, Awaited...>{
+      std::forward<Awaited>(each)...};
 }
 
 /// The same for any number of one kind: yields a vector, in their order.

@@ -39,6 +39,8 @@ struct iovec;    /* <sys/uio.h> */
 struct open_how; /* <linux/openat2.h> */
 struct statx;    /* <sys/stat.h> */
 
+/* NOLINTBEGIN(modernize-use-using): C has no other. */
+
 /* Opaque: one thread, one driver. */
 typedef struct weir_context weir_context;
 
@@ -51,6 +53,7 @@ struct weir_op {
 
 /* Called when `op` has finished. `result` as above; `user` as it was given. */
 typedef void weir_done(struct weir_op* op, int64_t result, void* user);
+/* NOLINTEND(modernize-use-using) */
 
 /* Options begin with their size, so that they can grow: set it to sizeof, and the rest to zero
  * where a default is wanted. A size that this library does not know yet is fine as long as what it

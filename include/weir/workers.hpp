@@ -37,7 +37,7 @@ class workers {
   template <class Job>
     requires std::is_invocable_v<Job&>
   void post(Job job) {
-    auto made = std::make_unique<callable<Job>>(std::move(job));
+    auto made = std::make_unique<callable<Job>>(std::in_place, std::move(job));
     wait_for_room();
     push(made.release());
   }
@@ -49,7 +49,7 @@ class workers {
     if (!take_room()) return false;
     std::unique_ptr<callable<std::decay_t<Job>>> made;
     try {
-      made = std::make_unique<callable<std::decay_t<Job>>>(std::forward<Job>(job));
+      made = std::make_unique<callable<std::decay_t<Job>>>(std::in_place, std::forward<Job>(job));
     } catch (...) {
       give_back_room();
       throw;
@@ -77,7 +77,7 @@ class workers {
   template <class Call>
   struct callable : queued_job {
     template <class From>
-    explicit callable(From&& from) : queued_job(&run), call(std::forward<From>(from)) {}
+    callable(std::in_place_t, From&& from) : queued_job(&run), call(std::forward<From>(from)) {}
     static void run(queued_job& self) noexcept {
       const std::unique_ptr<callable> owned(static_cast<callable*>(&self));
       owned->call();

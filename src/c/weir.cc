@@ -6,8 +6,10 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -36,7 +38,7 @@ struct c_operation : weir::operation {
 /// The layout of `struct weir_op`. All zeros before the first start.
 struct contents {
   std::uint64_t used;
-  alignas(c_operation) std::byte operation[sizeof(c_operation)];
+  alignas(c_operation) std::array<std::byte, sizeof(c_operation)> operation;
 };
 static_assert(sizeof(contents) <= sizeof(weir_op) && alignof(contents) <= alignof(weir_op));
 
@@ -44,7 +46,7 @@ contents& contents_of(weir_op* op) noexcept { return *reinterpret_cast<contents*
 
 c_operation* operation_in(weir_op* op) noexcept {
   contents& in = contents_of(op);
-  return in.used == 0 ? nullptr : reinterpret_cast<c_operation*>(in.operation);
+  return in.used == 0 ? nullptr : reinterpret_cast<c_operation*>(in.operation.data());
 }
 
 const c_operation* operation_in(const weir_op* op) noexcept {
@@ -74,7 +76,7 @@ int start(weir_context* context, weir_op* op, const weir::request& what, weir_do
   c_operation* inside = operation_in(op);
   if (inside != nullptr && inside->in_flight()) return -EBUSY;
   if (inside == nullptr) {
-    inside = new (contents_of(op).operation) c_operation;
+    inside = new (contents_of(op).operation.data()) c_operation;
     contents_of(op).used = 1;
   }
   inside->args = what;

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -72,7 +73,8 @@ shorter shorter_vectors(const request& what) noexcept {
   const auto holds_something = [](const iovec& each) { return each.iov_len != 0; };
   const auto first = std::ranges::find_if(vector, holds_something);
   if (first == vector.end()) return {};
-  const auto last = std::find_if(vector.rbegin(), vector.rend(), holds_something).base() - 1;
+  const auto last =
+      std::ranges::find_if(vector.rbegin(), vector.rend(), holds_something).base() - 1;
   return {.shortest = static_cast<std::uint64_t>(first - vector.begin()) + 1,
           .count = static_cast<std::uint64_t>(last - first)};
 }
@@ -317,7 +319,7 @@ bool faulty_driver::withdraw(operation& target) noexcept {
 
 void faulty_driver::withdraw_named(const request& cancel) noexcept {
   const auto withdraw_from = [&](operation_queue& held) {
-    operation_queue all = std::move(held);
+    operation_queue all = std::exchange(held, {});
     while (!all.empty()) {
       operation& op = all.pop_front();
       names(cancel, op) ? finish(op, -ECANCELED) : held.push_back(op);
@@ -400,8 +402,8 @@ bool acceptable(const faulty_options& options) noexcept {
 // A number is itself; of any other text, the FNV-1a hash.
 std::uint64_t seed_of(std::string_view text) noexcept {
   std::uint64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, number);
+  const char* end = std::to_address(text.end());
+  const auto parsed = std::from_chars(std::to_address(text.begin()), end, number);
   if (parsed.ec == std::errc{} && parsed.ptr == end) return number;
   number = 0xcbf29ce484222325;
   for (const char each : text) {

@@ -76,6 +76,8 @@ class linux_aio_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
+  bool context_may_read() const noexcept override { return true; }
+
   void wake() noexcept override { outside_.wake_ups().signal(); }
   int fd() const noexcept override { return outside_.fd(); }
 

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "drivers/operation_table.hpp"
 #include "measurements.hpp"
 #include "misuse.hpp"
+#include "resident_read.hpp"
 
 namespace weir {
 namespace detail {
@@ -78,6 +80,7 @@ class measured_driver final : public driver {
                   measurements::state& state, std::string_view route, unsigned queue_depth)
       : inner_(std::move(inner)),
         counters_(state.take_row(route)),
+        at_once_(state.take_row(std::string(route) + " at once", false)),
         clock_(state.gauge.source()),
         noted_(2 * std::size_t{queue_depth}),
         into_(std::move(into)),
@@ -86,6 +89,7 @@ class measured_driver final : public driver {
   measured_driver& operator=(const measured_driver&) = delete;
   ~measured_driver() override {
     inner_.reset();
+    state_.give_back(at_once_);
     state_.give_back(counters_);
   }
 
@@ -109,12 +113,20 @@ class measured_driver final : public driver {
     completed.append(std::move(finished));
   }
 
+  at_once try_at_once(operation& op) noexcept override {
+    const std::uint64_t since = clock_.now();
+    const at_once came = inner_->context_may_read() ? read_resident(op) : inner_->try_at_once(op);
+    if (came == at_once::done) count_at_once(op, clock_.now() - since);
+    return came;
+  }
+
   void wake() noexcept override { inner_->wake(); }
   int fd() const noexcept override { return inner_->fd(); }
 
  private:
   void submit_unnoted(operation_queue& staged) noexcept;
   [[gnu::noinline]] void submit_noted(operation_queue& staged, std::uint64_t now) noexcept;
+  void count_at_once(const operation& op, std::uint64_t took) noexcept;
   void count_successes(opcode op, std::size_t count, std::uint64_t now) noexcept;
   [[gnu::noinline]] void count_each(const operation_queue& finished, std::uint64_t now) noexcept;
   completed_run begin_run(const operation& first) noexcept;
@@ -128,6 +140,7 @@ class measured_driver final : public driver {
   // What the simplest turn needs, side by side.
   std::unique_ptr<driver> inner_;
   route_counters& counters_;
+  route_counters& at_once_;     // what was done without the inner driver's queue
   std::size_t first_ones_ = 0;  // in flight, and not noted
   std::uint64_t first_since_ = 0;
   const tick_source clock_;
@@ -187,6 +200,12 @@ void measured_driver::count_successes(opcode op, std::size_t count, std::uint64_
   to.ticks.record(now - std::min(now, first_since_), count);
   first_ones_ -= count;
   counters_.in_flight.set(first_ones_);
+}
+
+void measured_driver::count_at_once(const operation& op, std::uint64_t took) noexcept {
+  operation_counters& to = at_once_.operations[static_cast<unsigned>(op.args.op)];
+  to.ticks.record(took, 1);
+  if (op.answer() > 0) to.bytes.add(static_cast<std::uint32_t>(op.answer()));
 }
 
 void measured_driver::count_each(const operation_queue& finished, std::uint64_t now) noexcept {

@@ -101,6 +101,10 @@ class merging_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
+  // What is read at once has nothing to be merged with.
+  bool context_may_read() const noexcept override { return inner_->context_may_read(); }
+  at_once try_at_once(operation& op) noexcept override { return inner_->try_at_once(op); }
+
   void wake() noexcept override {
     wakes_.fetch_add(1);
     inner_->wake();

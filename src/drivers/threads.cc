@@ -52,6 +52,8 @@ class threads_driver final : public driver {
     collect(completed);
   }
 
+  bool context_may_read() const noexcept override { return true; }
+
   void wake() noexcept override { outside_.wake_ups().signal(); }
 
   int fd() const noexcept override { return outside_.fd(); }

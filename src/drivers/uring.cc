@@ -68,6 +68,7 @@ class uring_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
+  bool context_may_read() const noexcept override { return true; }
   void wake() noexcept override;
   int fd() const noexcept override;
 
@@ -461,6 +462,10 @@ void uring_driver::take_answer(operation& op, std::int32_t answer) noexcept {
   const request& what = op.args;
   const bool asked_twice = (what.hints & asked_again) != 0;
   op.args.hints &= static_cast<std::uint8_t>(~asked_again);
+  if (answer >= 0 && what.op != opcode::close) {  // nearly all
+    --in_flight_;
+    return finish_here(op, answer);
+  }
   const bool would_block = answer == -EAGAIN && may_wait(what);
   const bool given_up = (answer == -ECANCELED && !op.cancel_requested() && !marks_.covers(op)) ||
                         (would_block && what.op == opcode::splice);

@@ -653,6 +653,35 @@ TEST_P(measured_over, shows_a_blocked_operation_in_flight) {
   EXPECT_LE(now.operations[0].latency.max_ns, (now_ns() - before) * 1000);
 }
 
+TEST_P(measured_over, what_is_read_at_once_has_a_row_of_its_own) {
+  const descriptor written = make_patterned_file(directory_ / "file", 10'000);
+  io_context& on = context(16);
+  file f(on, ::dup(written.get()));
+  std::array<std::byte, 4096> memory{};
+  const auto read_all = [&]() -> task<> {
+    for (const std::uint64_t offset : {0U, 4096U, 8192U, 12288U}) {
+      EXPECT_TRUE((co_await f.read_at(memory, offset)).has_value());
+    }
+    EXPECT_TRUE((co_await f.close()).has_value());
+  };
+  on.run(read_all());
+  std::map<std::string, std::uint64_t> bytes;
+  std::map<std::string, std::uint64_t> reads;
+  for (const route_report& each : counts_->report().routes) {
+    for (const operation_report& operation : each.operations) {
+      if (operation.op != opcode::read) continue;
+      bytes[each.name] += operation.bytes;
+      reads[each.name] += operation.latency.count;
+    }
+  }
+  const std::string name(GetParam());
+  EXPECT_EQ(bytes[name] + bytes[name + " at once"], 10'000);
+  EXPECT_EQ(reads[name] + reads[name + " at once"], 4);
+  if (is_resident(written, 10'000)) {
+    EXPECT_EQ(reads[name + " at once"], 4);
+  }
+}
+
 TEST_P(measured_over, may_be_read_by_another_thread_at_any_time) {
   constexpr int rounds = 300;
   constexpr int at_once = 20;

@@ -957,7 +957,6 @@ class watching_driver final : public wrapping_driver {
       : wrapping_driver(std::move(inner)), log_(log) {}
 
   void submit(operation_queue& staged) noexcept override {
-    operation_queue before;
     std::vector<const operation*> offered;
     staged.for_each([&](const operation& op) { offered.push_back(&op); });
     wrapping_driver::submit(staged);

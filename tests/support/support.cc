@@ -5,7 +5,9 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -220,6 +222,26 @@ descriptor make_patterned_file(const std::string& path, std::size_t size) {
     at += static_cast<std::size_t>(written);
   }
   return made;
+}
+
+bool is_resident(const descriptor& file, std::size_t size) {
+  std::vector<std::byte> bytes(size);
+  const iovec into{bytes.data(), size};
+  return ::preadv2(file.get(), &into, 1, 0, RWF_NOWAIT) == static_cast<ssize_t>(size);
+}
+
+bool drop_from_cache(const descriptor& file) {
+  if (::fsync(file.get()) != 0) return false;
+  if (::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED) != 0) return false;
+  // Looked at without touching it: a read, even one that does not wait, would fetch it again.
+  const auto size = static_cast<std::size_t>(::lseek(file.get(), 0, SEEK_END));
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) fail("mmap");
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> resident((size + page - 1) / page, 1);
+  const bool looked = ::mincore(mapped, size, resident.data()) == 0;
+  ::munmap(mapped, size);
+  return looked && std::ranges::none_of(resident, [](unsigned char each) { return each & 1; });
 }
 
 descriptor open_direct(const std::string& path) {

@@ -171,6 +171,11 @@ descriptor open_file(const std::string& path, int flags);
 descriptor make_file(const std::string& path, std::uint64_t size = 0);
 /// The same, filled with `pattern`.
 descriptor make_patterned_file(const std::string& path, std::size_t size);
+/// Whether all of its first `size` bytes are in the page cache, as far as the file system can tell
+/// (RWF_NOWAIT; tmpfs cannot, and this is false).
+bool is_resident(const descriptor& file, std::size_t size);
+/// Writes the file back and takes it out of the page cache; false where some of it stayed.
+bool drop_from_cache(const descriptor& file);
 /// Opens for reading and writing with O_DIRECT; empty where the file system refuses that.
 descriptor open_direct(const std::string& path);
 /// A descriptor number that is not open.

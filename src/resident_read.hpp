@@ -1,0 +1,11 @@
+#pragma once
+
+#include "weir/driver.hpp"
+
+namespace weir::detail {
+
+/// preadv2(2) with RWF_NOWAIT (Linux 4.14): carries a plain read out where the page cache has all
+/// of it, up to the end of the file. What there is only a part of is left to the queue, as a whole.
+at_once read_resident(operation& op) noexcept;
+
+}  // namespace weir::detail
