@@ -29,7 +29,7 @@
 #include <thread>
 #include <utility>
 
-#include "bench/report.hpp"
+#include "bench/summary.hpp"
 #include "failures.hpp"
 #include "file_system.hpp"
 #include "interrupts.hpp"
@@ -103,7 +103,7 @@ std::expected<bench::target, std::string> find_target(const bench_arguments& arg
 
 // Under two minutes, on a slow disk with fewer rounds.
 bench::pace pace_for(const bench_arguments& arguments, steady::time_point started) {
-  if (arguments.quick) return {.slice = 8ms, .rounds = 3, .until = started + 10s};
+  if (arguments.quick) return {.slice = 5ms, .rounds = 3, .until = started + 10s};
   return {.slice = 100ms, .rounds = 7, .until = started + 105s};
 }
 
@@ -163,7 +163,7 @@ std::string describe_file_system(const bench::target& target) {
   return found->type + (found->source.empty() ? "" : " on " + found->source);
 }
 
-std::expected<bench::report, std::string> measure(const bench_arguments& arguments) {
+std::expected<bench::summary, std::string> measure(const bench_arguments& arguments) {
   const auto started = steady::now();
   status_line status;
   status.show("preparing the file");
@@ -174,7 +174,7 @@ std::expected<bench::report, std::string> measure(const bench_arguments& argumen
       bench::measure(*target, pace, [&status](const std::string& step) { status.show(step); });
   if (!found) return std::unexpected(found.error());
 
-  bench::report done{.target = target->description(),
+  bench::summary done{.target = target->description(),
                      .size = target->size(),
                      .file_system = describe_file_system(*target),
                      .kernel = describe_kernel(),

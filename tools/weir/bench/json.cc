@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "bench/report.hpp"
+#include "bench/summary.hpp"
 
 namespace weir::tools::bench {
 namespace {
@@ -62,7 +62,7 @@ json to_json(const advice& of) {
 
 }  // namespace
 
-std::string json_of(const report& done) {
+std::string json_of(const summary& done) {
   json shown = {{"weir", WEIR_VERSION},
                 {"target", done.target},
                 {"size", done.size},

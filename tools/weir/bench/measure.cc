@@ -1,13 +1,12 @@
 #include "bench/measure.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <numeric>
+#include <cstdint>
+#include <optional>
 #include <random>
-#include <span>
 #include <system_error>
 #include <utility>
 
@@ -51,7 +50,7 @@ class measuring {
 
   std::expected<findings, std::string> run() {
     if (auto error = find_out()) return std::unexpected(*std::move(error));
-    fill_memory();
+    fill_with_noise(memory_.span(), 0);
     if (auto error = warm_up()) return std::unexpected(*std::move(error));
     if (auto error = all_rounds()) return std::unexpected(*std::move(error));
     for (course& each : courses_) found_.rows.push_back(std::move(each.measured));
@@ -62,7 +61,6 @@ class measuring {
   using failure = std::optional<std::string>;  // a sentence
 
   failure find_out();
-  void fill_memory() noexcept;
   failure warm_up();
   failure all_rounds();
   failure one_round(std::chrono::milliseconds slice_length, bool counted);
@@ -119,12 +117,6 @@ measuring::failure measuring::find_out() {
     }
   }
   return {};
-}
-
-// What is written is nothing that a disk or a file system could make smaller.
-void measuring::fill_memory() noexcept {
-  std::mt19937_64 numbers;
-  std::ranges::generate(memory_.span(), [&] { return static_cast<std::byte>(numbers()); });
 }
 
 std::error_code measuring::read_warm_part() noexcept {

@@ -9,9 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
-#include <span>
 
 #include "bench/regime.hpp"
 #include "failures.hpp"
@@ -28,17 +26,6 @@ constexpr std::uint64_t least_size = warm_bytes;  // less, and every slice would
 std::unexpected<std::string> failed(const std::string& verb, const std::string& path, int error) {
   return std::unexpected("cannot " + verb + " " + in_quotes(path) + ": " +
                          std::system_category().message(error));
-}
-
-// Fast, and nothing that a disk or a file system could make smaller: splitmix64.
-void fill_with_noise(std::span<std::byte> memory, std::uint64_t seed) noexcept {
-  for (std::size_t at = 0; at + sizeof seed <= memory.size(); at += sizeof seed) {
-    std::uint64_t word = (seed += 0x9e3779b97f4a7c15);
-    word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
-    word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
-    word ^= word >> 31;
-    std::memcpy(memory.data() + at, &word, sizeof word);
-  }
 }
 
 std::error_code write_all(int fd, std::span<const std::byte> memory, std::uint64_t offset) {
@@ -83,6 +70,17 @@ bool resident(int fd, std::uint64_t offset) {
 }
 
 }  // namespace
+
+// splitmix64: as fast as memory.
+void fill_with_noise(std::span<std::byte> memory, std::uint64_t seed) noexcept {
+  for (std::size_t at = 0; at + sizeof seed <= memory.size(); at += sizeof seed) {
+    std::uint64_t word = (seed += 0x9e3779b97f4a7c15);
+    word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
+    word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
+    word ^= word >> 31;
+    std::memcpy(memory.data() + at, &word, sizeof word);
+  }
+}
 
 std::expected<target, std::string> target::existing(const std::string& path) {
   // O_NONBLOCK: nobody may be at the other end of a FIFO.

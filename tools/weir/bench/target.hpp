@@ -1,16 +1,22 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "temporary_file.hpp"
 
 namespace weir::tools::bench {
+
+/// Fills memory with what a disk or a file system can make no smaller; as many as fit of 8 bytes.
+void fill_with_noise(std::span<std::byte> memory, std::uint64_t seed) noexcept;
 
 /// What a scratch file is asked to be.
 struct scratch_options {

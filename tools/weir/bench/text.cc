@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "bench/report.hpp"
 #include "bench/shown.hpp"
+#include "bench/summary.hpp"
 #include "text_page.hpp"
 
 namespace weir::tools::bench {
@@ -72,7 +72,7 @@ void show(text_page& out, const row& measured, bars drawn) {
   }
 }
 
-void show_heading(text_page& out, const report& done) {
+void show_heading(text_page& out, const summary& done) {
   out.heading("Measured");
   out.row("on", done.target + ", " + shown_bytes(done.size) +
                     (done.file_system.empty() ? "" : ", " + done.file_system));
@@ -88,7 +88,7 @@ void show_heading(text_page& out, const report& done) {
 
 }  // namespace
 
-std::string text_of(const report& done, bars drawn) {
+std::string text_of(const summary& done, bars drawn) {
   text_page out;
   show_heading(out, done);
   std::string group;

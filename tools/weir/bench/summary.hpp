@@ -9,7 +9,7 @@
 namespace weir::tools::bench {
 
 /// All that there is to say in the end.
-struct report {
+struct summary {
   std::string target;       ///< "a scratch file in '.'"
   std::uint64_t size = 0;   ///< of that, in bytes
   std::string file_system;  ///< "ext4 on /dev/sda1"; "" if not known
@@ -24,7 +24,7 @@ struct report {
 /// How text is written: with bars where somebody looks at it, of characters that the locale has.
 enum class bars { none, ascii, unicode };
 
-std::string text_of(const report& done, bars drawn);
-std::string json_of(const report& done);
+std::string text_of(const summary& done, bars drawn);
+std::string json_of(const summary& done);
 
 }  // namespace weir::tools::bench
