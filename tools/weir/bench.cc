@@ -41,6 +41,8 @@ namespace {
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
+constexpr std::string_view to_stdout = "-";
+
 struct bench_arguments {
   std::optional<std::string> file;
   std::uint64_t size = 0;
@@ -131,7 +133,7 @@ bench::bars bars_for_terminal() {
 class output {
  public:
   static std::expected<output, std::string> open(const std::string& path) {
-    if (path == "-") return output(nullptr, path);
+    if (path == to_stdout) return output(nullptr, path);
     std::FILE* const opened = std::fopen(path.c_str(), "we");
     if (opened == nullptr) return std::unexpected(cannot_write(path));
     return output(opened, path);
@@ -175,37 +177,58 @@ std::expected<bench::summary, std::string> measure(const bench_arguments& argume
   if (!found) return std::unexpected(found.error());
 
   bench::summary done{.target = target->description(),
-                     .size = target->size(),
-                     .file_system = describe_file_system(*target),
-                     .kernel = describe_kernel(),
-                     .processors = std::thread::hardware_concurrency(),
-                     .measured_at = pace,
-                     .found = *std::move(found)};
+                      .size = target->size(),
+                      .file_system = describe_file_system(*target),
+                      .kernel = describe_kernel(),
+                      .processors = std::thread::hardware_concurrency(),
+                      .measured_at = pace,
+                      .found = *std::move(found)};
   done.advised = bench::advise(done.found.rows);
   done.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return done;
 }
 
-int measure_and_show(const bench_arguments& arguments) {
-  std::optional<output> json;
-  if (!arguments.json.empty()) {
-    auto opened = output::open(arguments.json);
-    if (!opened) return fail(opened.error());
-    json = *std::move(opened);
+/// The reports that are asked for, each with how it is written.
+class outputs {
+ public:
+  std::optional<std::string> open(const bench_arguments& arguments) {
+    for (auto& [path, to] : {std::pair{&arguments.json, &json_}, {&arguments.html, &html_}}) {
+      if (path->empty()) continue;
+      auto opened = output::open(*path);
+      if (!opened) return opened.error();
+      *to = *std::move(opened);
+    }
+    return {};
   }
+
+  std::optional<std::string> write(const bench::summary& done) {
+    if (json_) {
+      if (auto error = json_->write(bench::json_of(done))) return error;
+    }
+    if (html_) {
+      if (auto error = html_->write(report::html_of(bench::page_of(done)))) return error;
+    }
+    return {};
+  }
+
+ private:
+  std::optional<output> json_;
+  std::optional<output> html_;
+};
+
+int measure_and_show(const bench_arguments& arguments) {
+  outputs reports;
+  if (const auto error = reports.open(arguments)) return fail(*error);
   listen_for_interrupts();
   const auto done = measure(arguments);
   if (interrupted) return end_by_signal();
   if (!done) return fail(done.error());
-
-  if (json) {
-    if (const auto error = json->write(bench::json_of(*done))) return fail(*error);
-  }
-  if (arguments.json != "-" && arguments.html != "-") {
+  if (arguments.json != to_stdout && arguments.html != to_stdout) {
     const std::string text = bench::text_of(*done, bars_for_terminal());
     std::fwrite(text.data(), 1, text.size(), stdout);  // main looks whether it arrived
   }
-  return 0;
+  const auto error = reports.write(*done);
+  return error ? fail(*error) : 0;
 }
 
 }  // namespace
@@ -228,8 +251,14 @@ void add_bench(CLI::App& app, action& chosen) {
       ->transform(CLI::AsSizeValue(false));
   bench_app->add_option("--json", arguments->json, "Write a report for programs; - for stdout")
       ->type_name("F");
-  bench_app->callback(
-      [arguments, &chosen] { chosen = [arguments] { return measure_and_show(*arguments); }; });
+  bench_app->add_option("--html", arguments->html, "Write a page with charts; - for stdout")
+      ->type_name("F");
+  bench_app->callback([arguments, &chosen] {
+    if (arguments->json == to_stdout && arguments->html == to_stdout) {
+      throw CLI::ValidationError("--html", "only one report can go to standard output");
+    }
+    chosen = [arguments] { return measure_and_show(*arguments); };
+  });
 }
 
 }  // namespace weir::tools

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bench/shown.hpp"
+#include "report/page.hpp"
 #include "text_page.hpp"
 
 namespace weir::tools::bench {
@@ -19,7 +20,7 @@ constexpr std::array<std::string_view, 3> asynchronous{"uring", "linux_aio", "th
 
 // --- Looking things up ---------------------------------------------------------------------------
 
-std::string times(double ratio) { return shown_ratio(ratio) + " times"; }
+std::string times(double ratio) { return weir::report::digits_of(ratio) + " times"; }
 
 std::string joined(const std::vector<std::string>& names, std::string_view last) {
   std::string text;

@@ -5,6 +5,7 @@
 
 #include "bench/advice.hpp"
 #include "bench/measure.hpp"
+#include "report/page.hpp"
 
 namespace weir::tools::bench {
 
@@ -26,5 +27,6 @@ enum class bars { none, ascii, unicode };
 
 std::string text_of(const summary& done, bars drawn);
 std::string json_of(const summary& done);
+weir::report::page page_of(const summary& done);
 
 }  // namespace weir::tools::bench

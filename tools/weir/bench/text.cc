@@ -8,24 +8,19 @@
 
 #include "bench/shown.hpp"
 #include "bench/summary.hpp"
+#include "report/suite.hpp"
 #include "text_page.hpp"
 
 namespace weir::tools::bench {
 namespace {
 
-constexpr std::size_t bar_width = 24;
+using weir::report::digits_of;
 
-// Eighths of a character where there are such.
+constexpr unsigned bar_width = 24;
+
 std::string bar(double fraction, bars drawn) {
-  constexpr std::array eighths{"",       "\u258f", "\u258e", "\u258d",
-                               "\u258c", "\u258b", "\u258a", "\u2589"};
-  constexpr std::string_view full = "\u2588";
-  const double length = fraction * bar_width;
-  if (drawn == bars::ascii) return std::string(static_cast<std::size_t>(std::lround(length)), '#');
-  std::string text;
-  const auto steps = static_cast<std::size_t>(std::lround(length * 8));
-  for (std::size_t i = 0; i < steps / 8; ++i) text += full;
-  return text + eighths.at(steps % 8);
+  if (drawn == bars::unicode) return weir::report::bar_of(fraction * bar_width / 10, bar_width);
+  return std::string(static_cast<std::size_t>(std::lround(fraction * bar_width)), '#');
 }
 
 [[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...);
@@ -52,8 +47,8 @@ std::string beside_plain(const row& measured, const series& of) {
   const series* const calls = find(measured, plain);
   if (calls == nullptr || calls == &of) return "";
   const spread ratio = ratio_of(of, *calls);
-  return shown_ratio(ratio.median) + " (" + shown_ratio(ratio.least) + " to " +
-         shown_ratio(ratio.most) + ")";
+  return digits_of(ratio.median) + " (" + digits_of(ratio.least) + " to " + digits_of(ratio.most) +
+         ")";
 }
 
 void show(text_page& out, const row& measured, bars drawn) {
@@ -79,7 +74,7 @@ void show_heading(text_page& out, const summary& done) {
   out.row("with", done.kernel + ", " + std::to_string(done.processors) + " processors");
   out.row("how", std::to_string(done.found.rounds) + " rounds, in each of which every contestant " +
                      "has a slice of " + std::to_string(done.measured_at.slice.count()) +
-                     " ms in every regime; " + shown_digits(done.seconds) + " s in all");
+                     " ms in every regime; " + digits_of(done.seconds) + " s in all");
   for (const absence& each : done.found.absent) {
     out.row("without", each.driver + ": " + each.reason);
   }
