@@ -159,7 +159,7 @@ measuring::failure measuring::one_round(std::chrono::milliseconds slice_length, 
     if (interrupted) return {};
     if (counted) {
       show_step_("round " + std::to_string(round_ + 1) + " of " + std::to_string(pace_.rounds) +
-                 ": " + title_of(each.measured.what));
+                 ": " + name_of(each.measured.what.cache) + ", " + title_of(each.measured.what));
     }
     if (auto error = one_regime(each, slice_length, counted)) return error;
   }

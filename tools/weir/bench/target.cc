@@ -109,6 +109,10 @@ std::expected<target, std::string> target::scratch_in(const std::string& directo
   struct statvfs system{};
   if (::fstatvfs(made.get(), &system) != 0) return failed("examine", directory, errno);
   const std::uint64_t size = options.size != 0 ? options.size : fitting_size(system, options.most);
+  if (options.size != 0 && size < least_size) {
+    return std::unexpected("a scratch file must have at least " + shown_bytes(least_size) +
+                           ", not " + shown_bytes(size));
+  }
   if (size < least_size || size > system.f_bavail * system.f_frsize) {
     return std::unexpected("there is not enough room for a scratch file in " +
                            in_quotes(directory) + ": " +
