@@ -59,12 +59,12 @@ class status_line {
   status_line& operator=(const status_line&) = delete;
   ~status_line() { clear(); }
 
-  void show(const std::string& step) noexcept {
+  void show(const std::string& step) const noexcept {
     if (!shown_) return;
     std::fprintf(stderr, "\r%.79s\033[K", step.c_str());
     std::fflush(stderr);
   }
-  void clear() noexcept {
+  void clear() const noexcept {
     if (shown_) std::fputs("\r\033[K", stderr);
   }
 
@@ -167,7 +167,7 @@ std::string describe_file_system(const bench::target& target) {
 
 std::expected<bench::summary, std::string> measure(const bench_arguments& arguments) {
   const auto started = steady::now();
-  status_line status;
+  const status_line status;
   status.show("preparing the file");
   auto target = find_target(arguments);
   if (!target) return std::unexpected(target.error());
@@ -192,7 +192,7 @@ std::expected<bench::summary, std::string> measure(const bench_arguments& argume
 class outputs {
  public:
   std::optional<std::string> open(const bench_arguments& arguments) {
-    for (auto& [path, to] : {std::pair{&arguments.json, &json_}, {&arguments.html, &html_}}) {
+    for (const auto& [path, to] : {std::pair{&arguments.json, &json_}, {&arguments.html, &html_}}) {
       if (path->empty()) continue;
       auto opened = output::open(*path);
       if (!opened) return opened.error();

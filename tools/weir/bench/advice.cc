@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <string_view>
-#include <utility>
 
 #include "bench/shown.hpp"
 #include "report/page.hpp"
@@ -84,8 +84,45 @@ bool as_cheap(const standing& one, const standing& cheapest) {
   return one.cpu < cheapest.cpu * 1.05;
 }
 
-std::string shown_standing(const standing& of) {
-  return of.driver + " " + shown_percent(of.behind);
+/// The choice among the drivers, and what it came from.
+struct election {
+  std::vector<standing> all;
+  std::vector<standing> tied;      // those that are as fast as the best
+  std::vector<standing> as_cheap;  // of these
+};
+
+election elect(const std::vector<row>& measured, const std::vector<std::string>& drivers) {
+  election held;
+  std::ranges::transform(drivers, std::back_inserter(held.all), [&](const std::string& each) {
+    return standing_of(each, measured, drivers);
+  });
+  const standing& best = *std::ranges::min_element(held.all, {}, &standing::behind);
+  std::ranges::copy_if(held.all, std::back_inserter(held.tied),
+                       [&best](const standing& each) { return as_fast(each, best); });
+  const standing& cheapest = *std::ranges::min_element(held.tied, {}, &standing::cpu);
+  std::ranges::copy_if(held.tied, std::back_inserter(held.as_cheap),
+                       [&cheapest](const standing& each) { return as_cheap(each, cheapest); });
+  return held;
+}
+
+std::string list_of(const std::vector<standing>& all, auto&& shown) {
+  std::vector<std::string> texts;
+  std::ranges::transform(all, std::back_inserter(texts), [&shown](const standing& each) {
+    return each.driver + " " + shown(each);
+  });
+  return joined(texts, "and");
+}
+
+std::string why_elected(const election& held) {
+  if (held.all.size() == 1) return "no other was measured";
+  std::string why =
+      "behind the fastest driver of a regime, on average: " +
+      list_of(held.all, [](const standing& each) { return shown_percent(each.behind); });
+  if (held.tied.size() == 1) return why;
+  why += "; what speed does not decide, the processor time of an operation does: " +
+         list_of(held.tied, [](const standing& each) { return shown_time(each.cpu); });
+  if (held.as_cheap.size() > 1) why += ", which is no difference either";
+  return why;
 }
 
 void advise_driver(const std::vector<row>& measured, advice& given) {
@@ -94,36 +131,9 @@ void advise_driver(const std::vector<row>& measured, advice& given) {
     given.lines.push_back({"Driver", "none", "no driver that lets the thread go on was measured"});
     return;
   }
-  std::vector<standing> all;
-  for (const std::string& each : drivers) all.push_back(standing_of(each, measured, drivers));
-  const standing& best = *std::ranges::min_element(all, {}, &standing::behind);
-
-  std::vector<standing> tied;
-  std::ranges::copy_if(all, std::back_inserter(tied),
-                       [&best](const standing& each) { return as_fast(each, best); });
-  const standing cheapest = *std::ranges::min_element(tied, {}, &standing::cpu);
-  const standing chosen = *std::ranges::find_if(
-      tied, [&cheapest](const standing& each) { return as_cheap(each, cheapest); });
-  given.driver = chosen.driver;
-
-  std::vector<std::string> standings;
-  for (const standing& each : all) standings.push_back(shown_standing(each));
-  std::string why = all.size() == 1 ? "no other was measured"
-                                    : "behind the fastest driver of a regime, on average: " +
-                                          joined(standings, "and");
-  if (tied.size() > 1) {
-    std::vector<std::string> names;
-    for (const standing& each : tied) {
-      names.push_back(each.driver + " " + shown_time(each.cpu));
-    }
-    why += "; what speed does not decide, the processor time of an operation does: " +
-           joined(names, "and");
-    if (std::ranges::count_if(tied,
-                              [&](const standing& each) { return as_cheap(each, cheapest); }) > 1) {
-      why += ", which is no difference either";
-    }
-  }
-  given.lines.push_back({"Driver", given.driver, why});
+  const election held = elect(measured, drivers);
+  given.driver = held.as_cheap.front().driver;  // the first in weir's own order
+  given.lines.push_back({"Driver", given.driver, why_elected(held)});
 }
 
 // --- Which depth ---------------------------------------------------------------------------------

@@ -10,7 +10,6 @@
 namespace weir::tools::bench {
 namespace {
 
-using weir::report::bar;
 using weir::report::chart;
 using weir::report::digits_of;
 using weir::report::fact;
@@ -23,7 +22,7 @@ double divisor_of(const regime& what) {
 }
 
 std::string note_on(const row& in, const series& of) {
-  const std::string cpu = shown_time(cpu_of(of)) + " of processor time each";
+  std::string cpu = shown_time(cpu_of(of)) + " of processor time each";
   const series* const calls = find(in, plain);
   if (calls == nullptr || calls == &of) return cpu;
   return digits_of(ratio_of(of, *calls).median) + " times pread, " + cpu;

@@ -20,7 +20,9 @@ constexpr unsigned bar_width = 24;
 
 std::string bar(double fraction, bars drawn) {
   if (drawn == bars::unicode) return weir::report::bar_of(fraction * bar_width / 10, bar_width);
-  return std::string(static_cast<std::size_t>(std::lround(fraction * bar_width)), '#');
+  std::string text;
+  text.resize(static_cast<std::size_t>(std::lround(fraction * bar_width)), '#');
+  return text;
 }
 
 [[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...);
