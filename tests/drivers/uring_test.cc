@@ -32,10 +32,11 @@ constexpr std::uint64_t every_opcode = (std::uint64_t{1} << opcode_count) - 1;
 
 constexpr std::uint64_t only(opcode op) { return std::uint64_t{1} << static_cast<unsigned>(op); }
 
-/// A kernel that lacks something, and what must work there all the same.
+/// A kernel that lacks something, or is asked for something, and what must work there all the same.
 struct older_kernel {
   std::string name;
   uring_restrictions restrictions;
+  unsigned sqpoll_idle_ms = 0;
 };
 std::ostream& operator<<(std::ostream& out, const older_kernel& kernel) {
   return out << kernel.name;
@@ -48,7 +49,8 @@ class uring_on : public ::testing::TestWithParam<older_kernel> {
     if (!report.available) GTEST_SKIP() << "SKIPPED: " << report.reason;
   }
 
-  io_context& open(const driver_limits& limits = {.queue_depth = 16, .threads = 4}) {
+  io_context& open(driver_limits limits = {.queue_depth = 16, .threads = 4}) {
+    limits.sqpoll_idle_ms = GetParam().sqpoll_idle_ms;
     auto opened = open_uring(limits, GetParam().restrictions);
     if (!opened) throw std::runtime_error(opened.error().call);
     context_ = std::make_unique<io_context>(std::move(*opened));
@@ -69,6 +71,10 @@ constexpr std::uint64_t newer_opcodes = only(opcode::renameat) | only(opcode::un
 std::vector<older_kernel> older_kernels() {
   std::vector<older_kernel> kernels = {
       {"this_kernel", {}},
+      {"with_a_submission_thread", {}, 1},
+      {"with_a_submission_thread_before_5_18",
+       {.refused_setup_flags = IORING_SETUP_SUBMIT_ALL},
+       50},
       {"before_6_1", {.refused_setup_flags = IORING_SETUP_DEFER_TASKRUN}},
       {"before_6_0", {.refused_setup_flags = IORING_SETUP_SINGLE_ISSUER}},
       {"before_5_19",
