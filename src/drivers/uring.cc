@@ -193,8 +193,8 @@ void uring_driver::take(operation& op) noexcept {
       return finish_here(op, memory_.remove(what.address, what.length));
     default:
       if (!native_[static_cast<unsigned>(what.op)] || !fits_entry(what)) return offload(op);
+      hand_to_kernel(op, better_elsewhere(what, in_flight_) ? IOSQE_ASYNC : 0U);
       ++in_flight_;
-      hand_to_kernel(op, 0);
   }
 }
 

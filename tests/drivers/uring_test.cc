@@ -570,6 +570,26 @@ TEST_F(uring, keeps_the_kernels_workers_within_their_bound) {
   EXPECT_LE(watch.most(), 2);
 }
 
+// So large that kernel workers copy them, several at a time.
+TEST_F(uring, large_reads_are_whole_and_their_workers_few) {
+  constexpr std::size_t size = 16 << 20;
+  constexpr std::size_t length = 512 << 10;
+  const descriptor file = make_patterned_file(directory_ / "file", size);
+  const auto context = open_context("uring", {.queue_depth = 64, .threads = 3});
+  std::vector<std::byte> memory(size);
+  worker_watch watch;
+  batch reads;
+  for (std::size_t at = 0; at < size; at += length) {
+    add(reads, read_request(file.get(), std::span(memory).subspan(at, length), at)).then =
+        [&](recorded&) { watch.on_completion(); };
+  }
+  start_all(*context, reads);
+  context->run();
+  EXPECT_TRUE(all_answered(reads, length));
+  EXPECT_TRUE(holds_pattern(memory, 0));
+  EXPECT_LE(watch.most(), 3);
+}
+
 // Invariant 15
 TEST_F(uring, thousands_of_cold_reads_do_not_make_hundreds_of_kernel_threads) {
   constexpr std::size_t size = 32 << 20;
