@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -46,7 +47,8 @@ std::string pattern_of(const workload& work) {
   return "randwrite";
 }
 
-std::string command_for(std::string_view engine, const workload& work, const std::string& path) {
+std::string command_for(std::string_view engine, const workload& work, const std::string& path,
+                        std::chrono::duration<double> slice) {
   std::string command = "fio --name=peer --output-format=json --thread --time_based --direct=1";
   command += " --ioengine=" + std::string(engine) + " --filename=" + path;
   command += " --rw=" + pattern_of(work) + " --bs=" + std::to_string(work.block);
@@ -55,7 +57,8 @@ std::string command_for(std::string_view engine, const workload& work, const std
   command += " --iodepth_batch_submit=" + std::to_string(work.depth);
   command += " --iodepth_batch_complete_max=" + std::to_string(work.depth) + " --norandommap";
   if (work.kind == work_kind::durable) command += " --fdatasync=1";
-  return command;
+  const auto time = std::chrono::ceil<std::chrono::milliseconds>(slice);
+  return command + " --runtime=" + std::to_string(time.count()) + "ms";
 }
 
 double operations_a_second(const std::string& output) {
@@ -68,14 +71,13 @@ double operations_a_second(const std::string& output) {
 
 }  // namespace
 
-contestant fio(std::string_view engine, const workload& work, const std::string& path) {
+contestant fio(std::string_view engine, const workload& work, const std::string& path,
+               std::chrono::duration<double> slice) {
   const std::string name = "fio, " + std::string(engine);
   if (!installed()) return absent(name, "fio is not installed.");
-  return {.name = name,
-          .seconds_for = [command = command_for(engine, work, path)](std::uint64_t operations) {
-            // A slice's time, and what it takes fio to get into its stride.
-            const double rate = operations_a_second(output_of(command + " --runtime=300ms"));
-            return static_cast<double>(operations) / rate;
+  const std::string command = command_for(engine, work, path, slice);
+  return {.name = name, .seconds_for = [command](std::uint64_t operations) {
+            return static_cast<double>(operations) / operations_a_second(output_of(command));
           }};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -49,6 +50,7 @@ contestant asio_files(const workload& work, clock by, preparation before = {});
 contestant libuv(unsigned pool, const workload& work, clock by, preparation before = {});
 
 /// Measures itself, by wall time, on the first file, which another process can open as `path`.
-contestant fio(std::string_view engine, const workload& work, const std::string& path);
+contestant fio(std::string_view engine, const workload& work, const std::string& path,
+               std::chrono::duration<double> slice);
 
 }  // namespace weir::bench

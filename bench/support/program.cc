@@ -50,10 +50,6 @@ program::program(int argc, char** argv, std::string name, std::string asks)
   show(report::heading_of(answers_));
 }
 
-std::chrono::duration<double> program::slice() const noexcept {
-  return std::chrono::duration<double>(quick_ ? 0.002 : 0.15);
-}
-
 /// Also warms up. Grows step by step: what is slow must not be asked for a great number at once.
 std::uint64_t program::operations_in_slice(const contestant& of) const {
   constexpr double growth = 8;

@@ -54,6 +54,10 @@ class program {
     return quick_ ? hasty : calm;
   }
   int pairs() const noexcept { return quick_ ? 2 : 11; }
+  /// How long one is to take.
+  std::chrono::duration<double> slice() const noexcept {
+    return std::chrono::duration<double>(quick_ ? 0.002 : 0.15);
+  }
 
   /// Slices A B, B A, …: what `ours` takes by what `peer` takes.
   void compare(const conditions& under, const contestant& ours, const contestant& peer);
@@ -68,7 +72,6 @@ class program {
   int finish();
 
  private:
-  std::chrono::duration<double> slice() const noexcept;
   std::uint64_t operations_in_slice(const contestant& of) const;
 
   report::question answers_;

@@ -3,31 +3,24 @@
 // all.
 
 #include <string>
-#include <vector>
 
 #include "peers/peers.hpp"
 #include "support/machine.hpp"
 #include "support/program.hpp"
 #include "support/scratch_file.hpp"
+#include "support/units.hpp"
 
 namespace {
 
 using namespace weir::bench;
 
-constexpr std::size_t kib = 1024;
-
-std::string size_of(std::size_t bytes) {
-  return bytes < 1024 * kib ? std::to_string(bytes / kib) + " KiB"
-                            : std::to_string(bytes / (1024 * kib)) + " MiB";
-}
-
 workload reads_of(const scratch_file& file, std::size_t block) {
-  const std::size_t span = block == 4 * kib ? 1024 * kib : 16 * 1024 * kib;
+  const std::size_t span = block == 4 * kib ? mib : 16 * mib;
   return {.files = {file.buffered()}, .block = block, .span = span};
 }
 
 conditions on_cores(const workload& work, const std::string& cores) {
-  return {.regime = size_of(work.block) + " reads, 32 in flight, " + cores,
+  return {.regime = size_name(work.block) + " reads, 32 in flight, " + cores,
           .shown = work.block == 4 * kib ? nanoseconds() : megabytes(work.block)};
 }
 
@@ -66,7 +59,7 @@ void compare_on_all_cores(program& run, const scratch_file& file) {
 }
 
 void compare_large(program& run, const scratch_file& file) {
-  for (const std::size_t block : {64 * kib, 128 * kib, 1024 * kib}) {
+  for (const std::size_t block : {64 * kib, 128 * kib, mib}) {
     const workload work = reads_of(file, block);
     compare_rings(run, on_cores(work, "one core, processor time"), work);
   }
@@ -74,7 +67,7 @@ void compare_large(program& run, const scratch_file& file) {
 
 int body(int argc, char** argv) {
   program run(argc, argv, "warm", "What does a read cost that the page cache answers?");
-  const scratch_file file(16 * 1024 * kib);
+  const scratch_file file(16 * mib);
   compare_on_all_cores(run, file);
   stay_on_one_core();
   compare_on_one_core(run, file);
