@@ -314,6 +314,7 @@ void compare_in_child(unsigned threads, int processors, const files& on, int pai
     compare_at(threads, {"no-ops", 1, 4'000, -1, 1}, pairs);
     compare_at(threads, {"no-ops", 32, 40'000, -1, 1}, pairs);
     compare_at(threads, {"4 KiB, page cache", 32, 40'000, on.buffered, 256}, pairs);
+    compare_at(threads, {"4 KiB, O_DIRECT", 4, 4'000, on.direct, 16'384}, pairs);
     compare_at(threads, {"4 KiB, O_DIRECT", 32, 8'000, on.direct, 16'384}, pairs);
     std::exit(0);
   }
