@@ -12,19 +12,22 @@
 /// compared pair by pair, so that what the machine does meanwhile befalls both.
 namespace weir::bench {
 
-/// The processor time of the calling thread: what a thread that never waits takes, however busy the
-/// machine is with other things.
-struct thread_clock {
-  using time_point = std::chrono::time_point<thread_clock, std::chrono::nanoseconds>;
+/// The processor time of a thread or a process: what does not wait takes, however busy the machine
+/// is with other things.
+template <clockid_t id>
+struct processor_clock {
+  using time_point = std::chrono::time_point<processor_clock, std::chrono::nanoseconds>;
   static time_point now() noexcept {
     timespec time{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    ::clock_gettime(id, &time);
     return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
   }
   using duration = std::chrono::nanoseconds;
   using rep = duration::rep;
   using period = duration::period;
 };
+using thread_clock = processor_clock<CLOCK_THREAD_CPUTIME_ID>;
+using process_clock = processor_clock<CLOCK_PROCESS_CPUTIME_ID>;
 
 template <class Clock = std::chrono::steady_clock>
 double seconds_of(auto&& work) {
