@@ -12,19 +12,22 @@
 /// compared pair by pair, so that what the machine does meanwhile befalls both.
 namespace weir::bench {
 
-/// The processor time of the calling thread: what a thread that never waits takes, however busy the
-/// machine is with other things.
-struct thread_clock {
-  using time_point = std::chrono::time_point<thread_clock, std::chrono::nanoseconds>;
+/// The processor time of a thread or a process: what does not wait takes, however busy the machine
+/// is with other things.
+template <clockid_t id>
+struct processor_clock {
+  using time_point = std::chrono::time_point<processor_clock, std::chrono::nanoseconds>;
   static time_point now() noexcept {
     timespec time{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    ::clock_gettime(id, &time);
     return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
   }
   using duration = std::chrono::nanoseconds;
   using rep = duration::rep;
   using period = duration::period;
 };
+using thread_clock = processor_clock<CLOCK_THREAD_CPUTIME_ID>;
+using process_clock = processor_clock<CLOCK_PROCESS_CPUTIME_ID>;
 
 template <class Clock = std::chrono::steady_clock>
 double seconds_of(auto&& work) {
@@ -37,7 +40,7 @@ struct comparison {
   double median = 0;  ///< of the pairs' ratios, ours by the peer's
   double least = 0;
   double most = 0;
-  double ours = 0;  ///< median seconds of one slice
+  double ours = 0;  ///< median of the slices
   double peers = 0;
 };
 
@@ -47,33 +50,39 @@ inline double median_of(std::vector<double> values) {
   return values.size() % 2 != 0 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-/// Slices A B, B A, A B, …, after one of each that is not counted.
-template <class Clock = std::chrono::steady_clock>
-comparison compare(auto&& ours, auto&& peer, int pairs = 15) {
+/// Slices A B, B A, A B, …, each of which returns a value.
+comparison compare_values(auto&& ours, auto&& peer, int pairs) {
   std::vector<double> ratios;
-  std::vector<double> our_times;
-  std::vector<double> peer_times;
-  ours();
-  peer();
+  std::vector<double> our_values;
+  std::vector<double> peer_values;
   for (int pair = 0; pair < pairs; ++pair) {
-    double our_time = 0;
-    double peer_time = 0;
+    double our_value = 0;
+    double peer_value = 0;
     if (pair % 2 == 0) {
-      our_time = seconds_of<Clock>(ours);
-      peer_time = seconds_of<Clock>(peer);
+      our_value = ours();
+      peer_value = peer();
     } else {
-      peer_time = seconds_of<Clock>(peer);
-      our_time = seconds_of<Clock>(ours);
+      peer_value = peer();
+      our_value = ours();
     }
-    ratios.push_back(our_time / peer_time);
-    our_times.push_back(our_time);
-    peer_times.push_back(peer_time);
+    ratios.push_back(our_value / peer_value);
+    our_values.push_back(our_value);
+    peer_values.push_back(peer_value);
   }
   return {.median = median_of(ratios),
           .least = *std::ranges::min_element(ratios),
           .most = *std::ranges::max_element(ratios),
-          .ours = median_of(our_times),
-          .peers = median_of(peer_times)};
+          .ours = median_of(our_values),
+          .peers = median_of(peer_values)};
+}
+
+/// The same in seconds, after one of each that is not counted.
+template <class Clock = std::chrono::steady_clock>
+comparison compare(auto&& ours, auto&& peer, int pairs = 15) {
+  ours();
+  peer();
+  return compare_values([&] { return seconds_of<Clock>(ours); },
+                        [&] { return seconds_of<Clock>(peer); }, pairs);
 }
 
 inline void print_heading() {

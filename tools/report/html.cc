@@ -80,14 +80,17 @@ std::string at(double value) {
   return std::to_string(tenths / 10) + "." + std::to_string(std::abs(tenths % 10));
 }
 
-std::string text_at(double x, double y, std::string_view attributes, std::string_view text) {
-  return "<text x=\"" + at(x) + "\" y=\"" + at(y) + "\" " + std::string(attributes) + ">" +
-         escaped(text) + "</text>";
+std::string attribute(std::string_view name, std::string_view value) {
+  return " " + std::string(name) + "=\"" + escaped(value) + "\"";
+}
+
+std::string attribute(std::string_view name, double coordinate) {
+  return attribute(name, at(coordinate));
 }
 
 std::string line_from(double x1, double y1, double x2, double y2, std::string_view kind) {
-  return "<line x1=\"" + at(x1) + "\" y1=\"" + at(y1) + "\" x2=\"" + at(x2) + "\" y2=\"" + at(y2) +
-         "\" class=\"" + std::string(kind) + "\"/>";
+  return "<line" + attribute("x1", x1) + attribute("y1", y1) + attribute("x2", x2) +
+         attribute("y2", y2) + attribute("class", kind) + "/>";
 }
 
 /// By the values alone: a single slow slice must not make every bar short. Its whisker ends at the
@@ -108,22 +111,31 @@ std::string whisker(const range& spread, double scale, double middle) {
          line_from(most, middle - 3, most, middle + 3, "whisker");
 }
 
+std::string value_beside(const bar& of, double x, double baseline) {
+  std::string svg = "<text" + attribute("x", x) + attribute("y", baseline) + "><tspan" +
+                    attribute("class", "value") + ">" + digits_of(of.value) + "</tspan>";
+  if (!of.note.empty()) {
+    svg += "<tspan" + attribute("class", "note") + attribute("dx", "8") + ">" + escaped(of.note) +
+           "</tspan>";
+  }
+  return svg + "</text>";
+}
+
 std::string drawn_bar(const bar& of, double scale, double top) {
   const double length = std::max(of.value * scale, 0.0);
   const double baseline = top + row_height - 6;
-  const std::string value = digits_of(of.value);
-  std::string svg = "<g>" + element("title", of.label + ": " + value + " " + of.note);
-  svg += text_at(bars_left - 8, baseline, "text-anchor=\"end\"", shortened(of.label));
-  svg += "<rect x=\"" + at(bars_left) + "\" y=\"" + at(top + (row_height - bar_height) / 2) +
-         "\" width=\"" + at(length) + "\" height=\"" + at(bar_height) + "\" class=\"" +
-         (of.ours ? "ours" : "peer") + "\"/>";
-  if (of.spread) svg += whisker(*of.spread, scale, top + row_height / 2);
-  const double right =
-      of.spread ? std::max(length, std::clamp(of.spread->most * scale, 0.0, bars_width)) : length;
-  svg += "<text x=\"" + at(bars_left + right + 6) + "\" y=\"" + at(baseline) + "\">";
-  svg += "<tspan class=\"value\">" + value + "</tspan>";
-  if (!of.note.empty()) svg += "<tspan class=\"note\" dx=\"8\">" + escaped(of.note) + "</tspan>";
-  return svg + "</text></g>\n";
+  std::string svg =
+      "<g>" + element("title", of.label + ": " + digits_of(of.value) + " " + of.note) + "<text" +
+      attribute("x", bars_left - 8) + attribute("y", baseline) + attribute("text-anchor", "end") +
+      ">" + escaped(shortened(of.label)) + "</text><rect" + attribute("x", bars_left) +
+      attribute("y", top + (row_height - bar_height) / 2) + attribute("width", length) +
+      attribute("height", bar_height) + attribute("class", of.ours ? "ours" : "peer") + "/>";
+  double end = length;
+  if (of.spread) {
+    svg += whisker(*of.spread, scale, top + row_height / 2);
+    end = std::max(end, std::clamp(of.spread->most * scale, 0.0, bars_width));
+  }
+  return svg + value_beside(of, bars_left + end + 6, baseline) + "</g>\n";
 }
 
 std::string svg_of(const chart& drawn) {
@@ -138,9 +150,9 @@ std::string svg_of(const chart& drawn) {
     top += group_gap;
   }
   const double height = top - group_gap / 2;
-  return "<svg viewBox=\"0 0 " + at(width) + " " + at(height) + "\" role=\"img\" aria-label=\"" +
-         escaped(drawn.title) + "\">\n" + line_from(bars_left, 0, bars_left, height, "axis") +
-         "\n" + bars + "</svg>\n";
+  return "<svg" + attribute("viewBox", "0 0 " + at(width) + " " + at(height)) +
+         attribute("role", "img") + attribute("aria-label", drawn.title) + ">\n" +
+         line_from(bars_left, 0, bars_left, height, "axis") + "\n" + bars + "</svg>\n";
 }
 
 std::string html_of(const section& shown) {
@@ -148,7 +160,7 @@ std::string html_of(const section& shown) {
   for (const std::string& each : shown.paragraphs) html += element("p", each);
   for (const chart& each : shown.charts) {
     html += element("h3", each.title);
-    html += "<p class=\"unit\">" + escaped(each.unit) + "</p>\n" + svg_of(each);
+    html += "<p" + attribute("class", "unit") + ">" + escaped(each.unit) + "</p>\n" + svg_of(each);
   }
   return html + "</section>\n";
 }

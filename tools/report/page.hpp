@@ -20,9 +20,9 @@ struct range {
 struct bar {
   std::string label;
   double value = 0;
-  std::optional<range> spread = std::nullopt;  ///< drawn as a whisker
-  std::string note = {};                       ///< follows the value: "1.02 times pread"
-  bool ours = false;                           ///< stands out
+  std::optional<range> spread;  ///< drawn as a whisker
+  std::string note;             ///< follows the value: "1.02 times pread"
+  bool ours = false;            ///< stands out
 };
 
 /// Bars of one unit and one scale, in groups that stand together.

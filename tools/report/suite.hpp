@@ -55,7 +55,7 @@ std::string bar_of(double fraction, unsigned limit);
 
 std::string json_of(const suite& measured);
 /// What `json_of` wrote; else a sentence that says what is wrong with it.
-std::expected<suite, std::string> suite_of(std::string_view json);
+std::expected<suite, std::string> suite_of(std::string_view text);
 
 /// A section for each question, a chart for each regime.
 page page_of(const suite& measured);

@@ -1,0 +1,139 @@
+#include <liburing.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "peers/peers.hpp"
+
+namespace weir::bench {
+namespace {
+
+/// Marks the completion of a write whose fdatasync follows: the operation is not over.
+constexpr std::uint64_t more_follows = std::uint64_t{1} << 32;
+
+class ring {
+ public:
+  ring(tuning how, const workload& work);
+  ring(const ring&) = delete;
+  ring& operator=(const ring&) = delete;
+  ~ring() { io_uring_queue_exit(&ring_); }
+
+  void operator()(std::uint64_t operations);
+
+ private:
+  void set_up();
+  void register_all();
+  void start(unsigned slot);
+  void start_sync(unsigned slot, unsigned file);
+  unsigned reap();
+
+  workload work_;
+  bool tuned_;
+  places places_;
+  blocks memory_;
+  io_uring ring_{};
+  std::vector<unsigned> free_;
+};
+
+ring::ring(tuning how, const workload& work)
+    : work_(work), tuned_(how == tuning::tuned), places_(work), memory_(work) {
+  set_up();
+  if (tuned_) register_all();
+  for (unsigned slot = 0; slot < work.depth; ++slot) free_.push_back(slot);
+}
+
+void ring::set_up() {
+  io_uring_params params{};
+  if (tuned_) {
+    params.flags =
+        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  }
+  const unsigned each = work_.kind == work_kind::durable ? 2 : 1;
+  checked("io_uring_queue_init_params",
+          io_uring_queue_init_params(work_.depth * each, &ring_, &params));
+}
+
+void ring::register_all() {
+  const iovec whole{.iov_base = memory_[0], .iov_len = memory_.size()};
+  checked("io_uring_register_buffers", io_uring_register_buffers(&ring_, &whole, 1));
+  checked("io_uring_register_files",
+          io_uring_register_files(&ring_, work_.files.data(),
+                                  static_cast<unsigned>(work_.files.size())));
+}
+
+void ring::start(unsigned slot) {
+  const place where = places_.next();
+  const auto length = static_cast<unsigned>(work_.block);
+  const int fd = tuned_ ? static_cast<int>(where.file) : work_.files[where.file];
+  io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+  if (!where.write) {
+    if (tuned_) {
+      io_uring_prep_read_fixed(sqe, fd, memory_[slot], length, where.offset, 0);
+    } else {
+      io_uring_prep_read(sqe, fd, memory_[slot], length, where.offset);
+    }
+  } else if (tuned_) {
+    io_uring_prep_write_fixed(sqe, fd, memory_[slot], length, where.offset, 0);
+  } else {
+    io_uring_prep_write(sqe, fd, memory_[slot], length, where.offset);
+  }
+  if (tuned_) sqe->flags |= IOSQE_FIXED_FILE;
+  sqe->user_data = slot;
+  if (work_.kind != work_kind::durable) return;
+  sqe->flags |= IOSQE_IO_LINK;
+  sqe->user_data |= more_follows;
+  start_sync(slot, where.file);
+}
+
+void ring::start_sync(unsigned slot, unsigned file) {
+  io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+  io_uring_prep_fsync(sqe, tuned_ ? static_cast<int>(file) : work_.files[file],
+                      IORING_FSYNC_DATASYNC);
+  if (tuned_) sqe->flags |= IOSQE_FIXED_FILE;
+  sqe->user_data = slot;
+}
+
+/// Returns how many operations are over.
+unsigned ring::reap() {
+  unsigned head = 0;
+  unsigned taken = 0;
+  unsigned over = 0;
+  io_uring_cqe* cqe = nullptr;
+  const bool syncs = work_.kind == work_kind::durable;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    ++taken;
+    const bool is_sync = syncs && (cqe->user_data & more_follows) == 0;
+    expect_whole("io_uring", cqe->res, is_sync ? 0 : work_.block);
+    if ((cqe->user_data & more_follows) != 0) continue;
+    free_.push_back(static_cast<unsigned>(cqe->user_data));
+    ++over;
+  }
+  io_uring_cq_advance(&ring_, taken);
+  return over;
+}
+
+void ring::operator()(std::uint64_t operations) {
+  std::uint64_t to_start = operations;
+  for (std::uint64_t over = 0; over < operations; over += reap()) {
+    for (; to_start > 0 && !free_.empty(); --to_start) {
+      const unsigned slot = free_.back();
+      free_.pop_back();
+      start(slot);
+    }
+    checked("io_uring_submit_and_wait", io_uring_submit_and_wait(&ring_, 1));
+  }
+}
+
+}  // namespace
+
+contestant raw_ring(tuning how, const workload& work, clock by, preparation before) {
+  auto made = std::make_shared<ring>(how, work);
+  return in_process(
+      how == tuning::tuned ? "tuned ring" : "plain ring", by,
+      [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
+}
+
+}  // namespace weir::bench

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+
+namespace weir::bench {
+
+/// What a slice's time is taken by.
+enum class clock {
+  wall,     ///< what a user waits; for work that waits, or that runs on several cores
+  process,  ///< processor time, the kernel's and all threads' of the process: for work that never
+            ///< waits, since others on the machine do not count
+  thread,   ///< the same of the calling thread alone
+};
+
+double seconds_now(clock by) noexcept;
+
+/// What is done before each slice, and not measured.
+using preparation = std::function<void()>;
+
+/// One way of doing a work.
+struct contestant {
+  std::string name;
+  /// Does so many operations, and returns how many seconds they took.
+  std::function<double(std::uint64_t operations)> seconds_for;
+  /// Why it cannot be measured here; "" where it can.
+  std::string absent = {};
+};
+
+/// Work done in this process: `work(operations)`.
+template <class Work>
+contestant in_process(std::string name, clock by, Work work, preparation before = {}) {
+  return {.name = std::move(name),
+          .seconds_for = [by, work = std::move(work),
+                          before = std::move(before)](std::uint64_t operations) mutable {
+            if (before) before();
+            const double began = seconds_now(by);
+            work(operations);
+            return seconds_now(by) - began;
+          }};
+}
+
+inline contestant absent(std::string name, std::string why) {
+  return {.name = std::move(name), .seconds_for = {}, .absent = std::move(why)};
+}
+
+/// Work done in a process of its own, which lives as long as the contestant: for peers that have
+/// one pool for the process, or threads that would disturb the others. `make` is called there.
+contestant in_child(std::string name, clock by,
+                    const std::function<std::function<void(std::uint64_t)>()>& make,
+                    preparation before = {});
+
+}  // namespace weir::bench
