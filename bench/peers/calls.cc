@@ -87,8 +87,9 @@ contestant calls(call which, const workload& work, clock by, preparation before)
 contestant threads(const workload& work, clock by, preparation before) {
   auto made = std::make_shared<callers>(work);
   return in_process(
-      std::to_string(work.depth) + " threads, each a loop of calls", by,
-      [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
+      work.depth == 1 ? "a thread with a loop of calls"
+                      : std::to_string(work.depth) + " threads, each a loop of calls",
+      by, [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
 }
 
 }  // namespace weir::bench

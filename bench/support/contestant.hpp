@@ -27,6 +27,8 @@ struct contestant {
   std::function<double(std::uint64_t operations)> seconds_for;
   /// Why it cannot be measured here; "" where it can.
   std::string absent = {};
+  /// It knows itself how long to measure, whatever it is asked for.
+  bool measures_itself = false;
 };
 
 /// Work done in this process: `work(operations)`.
