@@ -26,16 +26,16 @@ constexpr unsigned pool = 16;
 class schedule {
  public:
   schedule(double rate, std::size_t count)
-      : began_(seconds_now(clock::wall)), interval_(1 / rate), count_(count) {
+      : began_(seconds_now(timed_by::wall)), interval_(1 / rate), count_(count) {
     taken_.reserve(count);
   }
 
   bool over() const noexcept { return taken_.size() == count_; }
   bool is_due() const noexcept {
-    return next_ < count_ && seconds_now(clock::wall) >= time_of(next_);
+    return next_ < count_ && seconds_now(timed_by::wall) >= time_of(next_);
   }
   std::size_t take() noexcept { return next_++; }
-  void done(std::size_t number) { taken_.push_back(seconds_now(clock::wall) - time_of(number)); }
+  void done(std::size_t number) { taken_.push_back(seconds_now(timed_by::wall) - time_of(number)); }
   std::vector<double> latencies() && { return std::move(taken_); }
 
  private:

@@ -77,14 +77,14 @@ class callers {
 
 }  // namespace
 
-contestant calls(call which, const workload& work, clock by, preparation before) {
+contestant calls(call which, const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<caller>(which, work);
   const std::string reads = which == call::pread ? "pread" : "preadv2(RWF_NOWAIT)";
   return in_process((work.kind == work_kind::read ? reads : "calls") + " in a loop", by,
                     [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
 }
 
-contestant threads(const workload& work, clock by, preparation before) {
+contestant threads(const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<callers>(work);
   return in_process(
       work.depth == 1 ? "a thread with a loop of calls"

@@ -100,14 +100,14 @@ std::uint64_t slice_of(const program& run, std::size_t count) {
 
 contestant contestant_of(std::string name, std::size_t count, const weir::request& each) {
   auto all = std::make_shared<crowd>(count, each);
-  return in_process(std::move(name), clock::process,
+  return in_process(std::move(name), timed_by::process,
                     [all](std::uint64_t operations) { (*all)(operations); });
 }
 
 contestant by_hand(std::size_t count) {
   auto ring = std::make_shared<nop_ring>(queue_depth);
   const unsigned batch = static_cast<unsigned>(std::min<std::size_t>(count, queue_depth));
-  return in_process("by hand, " + std::to_string(batch) + " to a call", clock::process,
+  return in_process("by hand, " + std::to_string(batch) + " to a call", timed_by::process,
                     [ring, batch](std::uint64_t operations) { ring->run(operations, batch); });
 }
 
@@ -161,7 +161,7 @@ void record_memory(program& run) {
   {
     const crowd alone(1, {});
     record_bytes(run,
-                 "memory of a context and its driver, " + counted(queue_depth, "entry") + " deep",
+                 "memory of a context and its driver, queue depth " + std::to_string(queue_depth),
                  "weir uring", at_first, memory_now(), 1);
   }
   for (const std::size_t count : counts(run)) {
@@ -217,7 +217,7 @@ class contexts {
 
 contestant contexts_of(unsigned count, const workload& work) {
   auto all = std::make_shared<contexts>(count, work);
-  return in_process("weir uring, " + counted(count, "context"), clock::wall,
+  return in_process("weir uring, " + counted(count, "context"), timed_by::wall,
                     [all](std::uint64_t operations) { (*all)(operations); });
 }
 
@@ -229,7 +229,7 @@ void compare_contexts(program& run, const scratch_file& file) {
   for (const unsigned count : {1u, 2u, 4u}) {
     workload threads_work = work;
     threads_work.depth = count;
-    run.compare(under, contexts_of(count, work), threads(threads_work, clock::wall));
+    run.compare(under, contexts_of(count, work), threads(threads_work, timed_by::wall));
     if (count > 1) run.compare(under, contexts_of(count, work), contexts_of(1, work));
   }
 }

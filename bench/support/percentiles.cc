@@ -60,7 +60,7 @@ void compare_percentiles(program& run, const std::string& regime,
                                         each_percentile(peer_slices, percent), run.pairs());
     seconds.ours *= 1e6;
     seconds.peers *= 1e6;
-    run.record(under, ours + ", " + name_of(percent), peer, seconds, run.pairs());
+    run.record(under, ours + ", " + name_of(percent), peer, seconds);
   }
 }
 

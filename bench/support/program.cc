@@ -71,18 +71,21 @@ void program::compare(const conditions& under, const contestant& ours, const con
     if (!each->absent.empty()) return remark("Without " + each->name + ": " + each->absent);
   }
   const auto value_by = [&](const contestant& who) {
-    const std::uint64_t operations =
-        under.operations != 0 ? under.operations : operations_in_slice(who);
+    std::uint64_t operations = under.operations;
+    if (operations == 0) {
+      operations = operations_in_slice(who);
+    } else {
+      who.seconds_for(operations);  // warms up
+    }
     return [&under, &who, operations] {
       return under.shown.of(who.seconds_for(operations) / static_cast<double>(operations));
     };
   };
-  record(under, ours.name, peer.name, compare_values(value_by(ours), value_by(peer), pairs()),
-         pairs());
+  record(under, ours.name, peer.name, compare_values(value_by(ours), value_by(peer), pairs(under)));
 }
 
 void program::record(const conditions& under, std::string ours, std::string peer,
-                     const comparison& measured, int pairs) {
+                     const comparison& measured) {
   record({.regime = under.regime,
           .ours = std::move(ours),
           .peer = std::move(peer),
@@ -92,7 +95,7 @@ void program::record(const conditions& under, std::string ours, std::string peer
           .peer_median = measured.peers,
           .ratio = measured.median,
           .spread = {.least = measured.least, .most = measured.most},
-          .pairs = static_cast<unsigned>(pairs)});
+          .pairs = static_cast<unsigned>(pairs(under))});
 }
 
 void program::record(report::comparison answer) {

@@ -42,7 +42,7 @@ class sleep_watch {
 /// When the other thread was there.
 class arrival {
  public:
-  void note() noexcept { at_.store(seconds_now(clock::wall), std::memory_order_release); }
+  void note() noexcept { at_.store(seconds_now(timed_by::wall), std::memory_order_release); }
   void reset() noexcept { at_.store(0, std::memory_order_relaxed); }
   /// Without sleeping: what it takes to wake this thread is not asked.
   double wait() const noexcept {
@@ -63,7 +63,7 @@ std::vector<double> wake_again_and_again(int times, const sleep_watch& sleeper, 
   for (int i = 0; i < times; ++i) {
     sleeper.wait_until_asleep();
     there.reset();
-    const double began = seconds_now(clock::wall);
+    const double began = seconds_now(timed_by::wall);
     wake();
     taken.push_back(there.wait() - began);
   }
