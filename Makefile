@@ -9,7 +9,7 @@ help:
 	@echo 'make            build the libraries, the command and the tests in build/release'
 	@echo 'make test       build and run the tests'
 	@echo 'make demo       build and show what weir does'
-	@echo 'make bench      build and measure weir beside its peers'
+	@echo 'make bench      build and measure weir beside its peers: text, JSON and a page with charts'
 	@echo 'make install    build and install into PREFIX ($(PREFIX)), below DESTDIR if given'
 	@echo 'make format     format every tracked C++ file'
 	@echo 'make clean      remove build/'
@@ -27,12 +27,12 @@ test: build
 demo: build
 	python3 tools/demo/demo.py --build build/release
 
+# BENCH_OPTIONS=--quick shows in a minute that everything works. Every program can be run by itself.
 bench:
 	@scripts/install-packages bench
 	cmake --preset release -DWEIR_BUILD_BENCH=ON
 	cmake --build --preset release
-	for program in build/release/bench/bench_*; do echo; echo "== $$program"; $$program || exit 1; done
-	python3 bench/copy/copy.py --build build/release
+	scripts/run-benchmarks build/release $(BENCH_OPTIONS)
 
 # Configured again because Debian's library directory depends on the prefix. ldconfig, because the
 # dynamic linker finds a new library through its cache; a staged one is the packager's business.

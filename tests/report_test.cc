@@ -71,6 +71,13 @@ TEST(report_digits, there_are_three_or_more_and_they_are_grouped) {
   EXPECT_EQ(digits_of(1'234'567), "1 234 567");
 }
 
+TEST(report_digits, a_count_has_all_its_digits) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1'000), "1 000");
+  EXPECT_EQ(grouped(1'000'000), "1 000 000");
+}
+
 TEST(report_digits, what_is_no_number_is_said_not_to_be_known) {
   EXPECT_EQ(digits_of(std::numeric_limits<double>::quiet_NaN()), "?");
   EXPECT_EQ(digits_of(std::numeric_limits<double>::infinity()), "?");

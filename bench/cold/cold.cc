@@ -63,13 +63,13 @@ void compare_all(program& run, const file_set& files, const kind& which) {
   const conditions under{.regime = which.title + ", " + where + ", " + many,
                          .shown = which.block == 4 * kib ? rate() : megabytes(which.block),
                          .operations = slice_of(files, which)};
-  const contestant ours = weir_on({.name = "uring"}, work, clock::wall, files.dropped());
-  run.compare(under, ours, calls(call::pread, work, clock::wall, files.dropped()));
-  run.compare(under, ours, raw_ring(tuning::tuned, work, clock::wall, files.dropped()));
+  const contestant ours = weir_on({.name = "uring"}, work, timed_by::wall, files.dropped());
+  run.compare(under, ours, calls(call::pread, work, timed_by::wall, files.dropped()));
+  run.compare(under, ours, raw_ring(tuning::tuned, work, timed_by::wall, files.dropped()));
   if (which.depth > 1) {
-    run.compare(under, ours, libuv(16, work, clock::wall, files.dropped()));
-    run.compare(under, weir_on({.name = "threads"}, work, clock::wall, files.dropped()),
-                libuv(16, work, clock::wall, files.dropped()));
+    run.compare(under, ours, libuv(16, work, timed_by::wall, files.dropped()));
+    run.compare(under, weir_on({.name = "threads"}, work, timed_by::wall, files.dropped()),
+                libuv(16, work, timed_by::wall, files.dropped()));
   }
 }
 

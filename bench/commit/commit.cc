@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "support/pairs.hpp"
+#include "support/program.hpp"
 #include "weir/weir.hpp"
 
 namespace {
@@ -97,7 +97,8 @@ void run(weir::io_context& context, log_file& log, unsigned committers, Committe
   }(std::move(all)));
 }
 
-void compare(weir::io_context& context, unsigned committers, std::size_t appends) {
+void compare(weir::bench::program& by, weir::io_context& context, unsigned committers,
+             std::size_t appends) {
   log_file log(context, appends);
   const auto grouped = [&] {
     run(context, log, committers, [](log_file& to) { return to.by_commit(); });
@@ -108,24 +109,28 @@ void compare(weir::io_context& context, unsigned committers, std::size_t appends
   const auto in_one_call = [&] {
     run(context, log, committers, [](log_file& to) { return to.by_oneself_in_one_call(); });
   };
-  const std::string who = std::to_string(committers) + " committers";
-  const auto count = static_cast<double>(appends);
-  weir::bench::print(who + ": commit / write and fdatasync", weir::bench::compare(grouped, alone),
-                     count);
-  weir::bench::print(who + ": commit / write with RWF_DSYNC",
-                     weir::bench::compare(grouped, in_one_call), count);
-  weir::bench::print(who + ": write and fdatasync against itself",
-                     weir::bench::compare(alone, alone), count);
+  using namespace weir::bench;
+  const conditions under{.regime = std::to_string(committers) + " committers of 4 KiB",
+                         .operations = appends};
+  const contestant ours = of_one_size("commit", timed_by::wall, grouped);
+  const contestant own = of_one_size("write, fdatasync", timed_by::wall, alone);
+  by.compare(under, ours, own);
+  by.compare(under, ours, of_one_size("write with RWF_DSYNC", timed_by::wall, in_one_call));
+  by.compare(under, of_one_size("write, fdatasync again: noise", timed_by::wall, alone), own);
+}
+
+int body(int argc, char** argv) {
+  weir::bench::program by(argc, argv, "commit", "What does sharing barriers bring?");
+  auto opened = weir::open_driver();
+  if (!opened) fail("no driver", opened.error());
+  weir::io_context context(*std::move(opened));
+  const std::size_t each = by.unless_quick<std::size_t>(200, 10);
+  compare(by, context, 1, each);
+  compare(by, context, 8, 2 * each);
+  compare(by, context, 64, 8 * each);
+  return by.finish();
 }
 
 }  // namespace
 
-int main() {
-  auto opened = weir::open_driver();
-  if (!opened) fail("no driver", opened.error());
-  weir::io_context context(*std::move(opened));
-  weir::bench::print_heading();
-  compare(context, 1, 200);
-  compare(context, 8, 400);
-  compare(context, 64, 1600);
-}
+int main(int argc, char** argv) { return weir::bench::run_main(argc, argv, &body); }

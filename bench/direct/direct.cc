@@ -28,32 +28,32 @@ class regime {
         file_(file),
         work_(work),
         under_(in_regime(work, what)),
-        ours_(weir_on({.name = "uring"}, work, clock::wall)) {}
+        ours_(weir_on({.name = "uring"}, work, timed_by::wall)) {}
 
   void beside(const contestant& peer) { run_.compare(under_, ours_, peer); }
-  void beside_ring() { beside(raw_ring(tuning::tuned, work_, clock::wall)); }
+  void beside_ring() { beside(raw_ring(tuning::tuned, work_, timed_by::wall)); }
   void beside_fio() { beside(fio("io_uring", work_, file_.path(), run_.slice())); }
   void beside_itself() {
-    contestant itself = weir_on({.name = "uring"}, work_, clock::wall);
+    contestant itself = weir_on({.name = "uring"}, work_, timed_by::wall);
     itself.name = "another of the same: noise";
     beside(itself);
   }
-  void libaio_beside_libaio() { run_.compare(under_, libaio(), raw_aio(work_, clock::wall)); }
+  void libaio_beside_libaio() { run_.compare(under_, libaio(), raw_aio(work_, timed_by::wall)); }
   void libaio_beside_fio() {
     run_.compare(under_, libaio(), fio("libaio", work_, file_.path(), run_.slice()));
   }
   void beside_threads() {
-    const contestant peer = threads(work_, clock::wall);
+    const contestant peer = threads(work_, timed_by::wall);
     beside(peer);
-    run_.compare(under_, weir_on({.name = "threads", .threads = work_.depth}, work_, clock::wall),
-                 peer);
-    beside(libuv(16, work_, clock::wall));
-    beside(posix_aio(work_, clock::wall));
-    beside(asio_files(work_, clock::wall));
+    run_.compare(under_,
+                 weir_on({.name = "threads", .threads = work_.depth}, work_, timed_by::wall), peer);
+    beside(libuv(16, work_, timed_by::wall));
+    beside(posix_aio(work_, timed_by::wall));
+    beside(asio_files(work_, timed_by::wall));
   }
 
  private:
-  contestant libaio() const { return weir_on({.name = "linux_aio"}, work_, clock::wall); }
+  contestant libaio() const { return weir_on({.name = "linux_aio"}, work_, timed_by::wall); }
 
   program& run_;
   const scratch_file& file_;
@@ -71,7 +71,7 @@ void compare_small_reads(program& run, const scratch_file& file) {
   const workload alone = on(file, 1, 4 * kib, work_kind::read);
   regime one(run, file, alone, "random reads");
   one.beside_ring();
-  one.beside(calls(call::pread, alone, clock::wall));
+  one.beside(calls(call::pread, alone, timed_by::wall));
 
   regime many(run, file, on(file, 32, 4 * kib, work_kind::read), "random reads");
   many.beside_ring();
@@ -104,7 +104,7 @@ void compare_writes(program& run, const scratch_file& file) {
   const workload durable = on(file, 1, 4 * kib, work_kind::durable);
   regime alone(run, file, durable, "random writes + fdatasync");
   alone.beside_ring();
-  alone.beside(calls(call::pread, durable, clock::wall));
+  alone.beside(calls(call::pread, durable, timed_by::wall));
 }
 
 int body(int argc, char** argv) {

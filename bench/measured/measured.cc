@@ -10,7 +10,7 @@
 #include <string>
 #include <system_error>
 
-#include "support/pairs.hpp"
+#include "support/program.hpp"
 #include "weir/driver.hpp"
 #include "weir/io_context.hpp"
 
@@ -25,9 +25,9 @@ struct no_op : weir::operation {
 };
 
 /// A context, and the operations that go through it again and again.
-class contestant {
+class looped {
  public:
-  explicit contestant(std::unique_ptr<weir::driver> driver) : context_(std::move(driver)) {}
+  explicit looped(std::unique_ptr<weir::driver> driver) : context_(std::move(driver)) {}
 
   void operator()() {
     for (std::size_t turn = 0; turn < turns; ++turn) {
@@ -45,22 +45,27 @@ std::unique_ptr<weir::driver> bare(const std::string& name) {
   return weir::open_driver({.name = name, .queue_depth = depth}).value();
 }
 
-}  // namespace
-
-int main() {
-  constexpr int pairs = 301;
+int body(int argc, char** argv) {
+  using namespace weir::bench;
+  program run(argc, argv, "measured", "What does counting cost where there is the least to count?");
   const auto counts = std::make_shared<weir::measurements>();
-  weir::bench::print_heading();
+  const auto timed = [](const std::string& name, looped& of) {
+    return of_one_size(name, timed_by::thread, [&of] { of(); });
+  };
   for (const std::string name : {"uring", "sync"}) {
-    contestant counted(weir::make_measured(bare(name), counts, name, depth));
-    contestant alone(bare(name));
-    contestant alone_again(bare(name));
-    using clock = weir::bench::thread_clock;
-    weir::bench::print("no-ops, 32 to a turn: measured " + name + " / " + name,
-                       weir::bench::compare<clock>(counted, alone, pairs), turns * at_once);
-    weir::bench::print("  " + name + " against itself",
-                       weir::bench::compare<clock>(alone_again, alone, pairs), turns * at_once);
+    looped counted(weir::make_measured(bare(name), counts, name, depth));
+    looped alone(bare(name));
+    looped alone_again(bare(name));
+    const conditions under{.regime = "no-ops, 32 to a turn, processor time, " + name,
+                           .operations = turns * at_once,
+                           .pairs = 301};
+    run.compare(under, timed("measured " + name, counted), timed(name, alone));
+    run.compare(under, timed(name + " itself: noise", alone_again), timed(name, alone));
   }
   std::fputs(counts->report().text().c_str(), stdout);
-  return 0;
+  return run.finish();
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return weir::bench::run_main(argc, argv, &body); }

@@ -13,57 +13,21 @@
 #include <system_error>
 #include <vector>
 
-#include "support/pairs.hpp"
+#include "support/fail.hpp"
+#include "support/program.hpp"
+#include "support/scratch_file.hpp"
+#include "support/units.hpp"
 #include "weir/buffer.hpp"
 #include "weir/driver.hpp"
 #include "weir/io_context.hpp"
 
 namespace {
 
+using namespace weir::bench;
+
 constexpr std::size_t block = 4096;
 constexpr std::size_t together = 32;
 constexpr std::size_t depth = 1024;
-constexpr std::size_t file_size = 256 << 20;
-constexpr std::size_t blocks = file_size / block;
-
-[[noreturn]] void fail(const std::string& what) {
-  throw std::system_error(errno, std::system_category(), what);
-}
-
-/// A file of `file_size` that is really on the disk; has no name any more.
-class disk_file {
- public:
-  disk_file() {
-    const char* base = std::getenv("TMPDIR");
-    std::string path = std::string(base != nullptr ? base : "/var/tmp") + "/weir-bench-XXXXXX";
-    buffered_ = ::mkostemp(path.data(), O_CLOEXEC);
-    if (buffered_ < 0) fail(path);
-    direct_ = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    ::unlink(path.c_str());
-    if (direct_ < 0) fail("O_DIRECT");
-    std::vector<char> chunk(1 << 20, 'w');
-    for (std::size_t at = 0; at < file_size; at += chunk.size()) {
-      if (::pwrite(buffered_, chunk.data(), chunk.size(), static_cast<off_t>(at)) !=
-          static_cast<ssize_t>(chunk.size())) {
-        fail("write");
-      }
-    }
-    if (::fsync(buffered_) != 0) fail("fsync");
-  }
-  disk_file(const disk_file&) = delete;
-  disk_file& operator=(const disk_file&) = delete;
-  ~disk_file() {
-    ::close(direct_);
-    ::close(buffered_);
-  }
-
-  int buffered() const noexcept { return buffered_; }
-  int direct() const noexcept { return direct_; }
-
- private:
-  int buffered_ = -1;
-  int direct_ = -1;
-};
 
 /// A context on one driver, and reads that are started together. Where they read to is shared: that
 /// of whoever read last would be warmer.
@@ -92,7 +56,8 @@ class reader {
       }
       context_.run();
       for (const auto& op : reads_) {
-        if (op->answer() != static_cast<std::int32_t>(op->args.length)) fail("a read came short");
+        if (op->answer() != static_cast<std::int32_t>(op->args.length))
+          fail("a read came short", EIO);
       }
     }
   }
@@ -102,70 +67,75 @@ class reader {
   std::vector<std::unique_ptr<weir::operation>> reads_;
 };
 
-using weir::bench::compare;
-using weir::bench::print;
-using weir::bench::thread_clock;
-
 /// Beside the driver alone, and beside one read of as much as is merged.
-void compare_sequential(const std::string& where, int fd, std::uint8_t hints,
+void compare_sequential(program& run, const std::string& where, int fd, std::uint8_t hints,
                         const std::string& driver, std::size_t at_once) {
-  constexpr std::size_t count = 8192;  // 32 MiB
+  const std::size_t count = run.unless_quick<std::size_t>(8192, 2048);  // of blocks
   constexpr std::size_t large = 32 * block;
   weir::buffer memory(at_once * block);
   reader merged("merging:" + driver, at_once, block, memory);
   reader alone(driver, at_once, block, memory);
   reader alone_again(driver, at_once, block, memory);
   reader in_large(driver, at_once * block / large, large, memory);
-  const auto slice = [&](reader& by, std::size_t size) {
-    return [fd, hints, size, &by] {
+  const auto slice = [&](std::string name, timed_by with, reader& by, std::size_t size) {
+    return of_one_size(std::move(name), with, [fd, hints, size, count, &by] {
       by.read(fd, hints, count * block / size, [size](std::size_t i) { return i * size; });
-    };
+    });
   };
-  print(where + ", " + std::to_string(at_once) + " at a time: merging:" + driver + " / " + driver,
-        compare(slice(merged, block), slice(alone, block)), count);
-  print("  " + driver + " against itself", compare(slice(alone_again, block), slice(alone, block)),
-        count);
-  print("  merging:" + driver + " / reads of 128 KiB by " + driver,
-        compare(slice(merged, block), slice(in_large, large)), count);
-  print("  its thread's processor time / that of " + driver,
-        compare<thread_clock>(slice(merged, block), slice(alone, block)), count);
+  const std::string regime = "4 KiB, " + where + ", " + std::to_string(at_once) + " at a time";
+  const conditions waited{.regime = regime, .operations = count};
+  const contestant ours = slice("merging:" + driver, timed_by::wall, merged, block);
+  const contestant peer = slice(driver, timed_by::wall, alone, block);
+  run.compare(waited, ours, peer);
+  run.compare(waited, slice(driver + " again: noise", timed_by::wall, alone_again, block), peer);
+  run.compare(waited, ours,
+              slice("reads of 128 KiB by " + driver, timed_by::wall, in_large, large));
+  run.compare({.regime = regime + ", the thread's processor time", .operations = count},
+              slice("merging:" + driver, timed_by::thread, merged, block),
+              slice(driver, timed_by::thread, alone, block));
 }
 
 /// In processor time: none of these reads waits.
-void compare_random(const disk_file& file, const std::string& driver) {
-  constexpr std::size_t count = 16'384;
-  constexpr int pairs = 151;
+void compare_random(program& run, const scratch_file& file, const std::string& driver) {
+  const std::size_t count = run.unless_quick<std::size_t>(16'384, 1'024);
   std::vector<std::uint64_t> offsets;
   std::mt19937_64 random(1);
-  for (std::size_t i = 0; i < 16 * count; ++i) offsets.push_back(random() % blocks * block);
+  for (std::size_t i = 0; i < 16 * count; ++i)
+    offsets.push_back(random() % (file.size() / block) * block);
   weir::buffer memory(together * block);
   reader merged("merging:" + driver, together, block, memory);
   reader alone(driver, together, block, memory);
   reader alone_again(driver, together, block, memory);
   std::size_t next = 0;  // each slice reads other blocks: those just read are in the processor's
-  const auto slice = [&](reader& by) {
-    return [&] {
+  const auto slice = [&](std::string name, reader& by) {
+    return of_one_size(std::move(name), timed_by::thread, [&] {
       by.read(file.buffered(), 0, count,
               [&](std::size_t) { return offsets[next++ % offsets.size()]; });
-    };
+    });
   };
-  print("random, in the page cache, 32 at a time: merging:" + driver + " / " + driver,
-        compare<thread_clock>(slice(merged), slice(alone), pairs), count);
-  print("  " + driver + " against itself",
-        compare<thread_clock>(slice(alone_again), slice(alone), pairs), count);
+  const conditions under{.regime = "4 KiB, random, in the page cache, 32 at a time, processor time",
+                         .operations = count,
+                         .pairs = 151};
+  run.compare(under, slice("merging:" + driver, merged), slice(driver, alone));
+  run.compare(under, slice(driver + " again: noise", alone_again), slice(driver, alone));
+}
+
+int body(int argc, char** argv) {
+  program run(argc, argv, "merging", "What does merging gain, and what does it cost?");
+  const scratch_file file(run.unless_quick(256 * mib, 16 * mib));
+  for (const char* driver : {"uring", "linux_aio", "threads"}) {
+    for (const std::size_t at_once : {together, depth}) {
+      compare_sequential(run, "sequential, O_DIRECT", file.direct(), weir::hint::direct, driver,
+                         at_once);
+    }
+  }
+  for (const char* driver : {"uring", "threads"}) {
+    compare_sequential(run, "sequential, in the page cache", file.buffered(), 0, driver, together);
+  }
+  for (const char* driver : {"uring", "sync"}) compare_random(run, file, driver);
+  return run.finish();
 }
 
 }  // namespace
 
-int main() {
-  const disk_file file;
-  weir::bench::print_heading();
-  for (const char* driver : {"uring", "linux_aio", "threads"}) {
-    compare_sequential("sequential, O_DIRECT", file.direct(), weir::hint::direct, driver, 32);
-    compare_sequential("sequential, O_DIRECT", file.direct(), weir::hint::direct, driver, depth);
-  }
-  for (const char* driver : {"uring", "threads"}) {
-    compare_sequential("sequential, in the page cache", file.buffered(), 0, driver, 32);
-  }
-  for (const char* driver : {"uring", "sync"}) compare_random(file, driver);
-}
+int main(int argc, char** argv) { return run_main(argc, argv, &body); }

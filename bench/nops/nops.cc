@@ -74,13 +74,13 @@ class embedded {
 
 template <class Work>
 contestant contestant_of(std::string name, std::shared_ptr<Work> work) {
-  return in_process(std::move(name), clock::process,
+  return in_process(std::move(name), timed_by::process,
                     [work = std::move(work)](std::uint64_t operations) { (*work)(operations); });
 }
 
 contestant by_hand() {
   auto ring = std::make_shared<nop_ring>(at_once);
-  return in_process("IORING_OP_NOP by hand", clock::process,
+  return in_process("IORING_OP_NOP by hand", timed_by::process,
                     [ring](std::uint64_t operations) { ring->run(operations, at_once); });
 }
 

@@ -68,7 +68,7 @@ void asio_reader::operator()(std::uint64_t operations) {
 
 }  // namespace
 
-contestant asio_files(const workload& work, clock by, preparation before) {
+contestant asio_files(const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<asio_reader>(work);
   return in_process(
       "Asio coroutines", by, [made](std::uint64_t operations) { (*made)(operations); },
@@ -81,7 +81,7 @@ contestant asio_files(const workload& work, clock by, preparation before) {
 
 namespace weir::bench {
 
-contestant asio_files(const workload&, clock, preparation) {
+contestant asio_files(const workload&, timed_by, preparation) {
   return absent("Asio", "libasio-dev was not there when this was built.");
 }
 

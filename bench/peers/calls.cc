@@ -77,18 +77,19 @@ class callers {
 
 }  // namespace
 
-contestant calls(call which, const workload& work, clock by, preparation before) {
+contestant calls(call which, const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<caller>(which, work);
   const std::string reads = which == call::pread ? "pread" : "preadv2(RWF_NOWAIT)";
   return in_process((work.kind == work_kind::read ? reads : "calls") + " in a loop", by,
                     [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
 }
 
-contestant threads(const workload& work, clock by, preparation before) {
+contestant threads(const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<callers>(work);
   return in_process(
-      std::to_string(work.depth) + " threads, each a loop of calls", by,
-      [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
+      work.depth == 1 ? "a thread with a loop of calls"
+                      : std::to_string(work.depth) + " threads, each a loop of calls",
+      by, [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
 }
 
 }  // namespace weir::bench

@@ -76,9 +76,13 @@ contestant fio(std::string_view engine, const workload& work, const std::string&
   const std::string name = "fio, " + std::string(engine);
   if (!installed()) return absent(name, "fio is not installed.");
   const std::string command = command_for(engine, work, path, slice);
-  return {.name = name, .seconds_for = [command](std::uint64_t operations) {
-            return static_cast<double>(operations) / operations_a_second(output_of(command));
-          }};
+  return {.name = name,
+          .seconds_for =
+              [command](std::uint64_t operations) {
+                return static_cast<double>(operations) / operations_a_second(output_of(command));
+              },
+          .absent = {},
+          .measures_itself = true};
 }
 
 }  // namespace weir::bench

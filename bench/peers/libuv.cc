@@ -78,7 +78,7 @@ void uv_reader::operator()(std::uint64_t operations) {
 
 }  // namespace
 
-contestant libuv(unsigned pool, const workload& work, clock by, preparation before) {
+contestant libuv(unsigned pool, const workload& work, timed_by by, preparation before) {
   const std::string threads = std::to_string(pool);
   if (work.kind == work_kind::durable)
     return absent("libuv", "its durable writes are not measured.");
@@ -98,7 +98,7 @@ contestant libuv(unsigned pool, const workload& work, clock by, preparation befo
 
 namespace weir::bench {
 
-contestant libuv(unsigned, const workload&, clock, preparation) {
+contestant libuv(unsigned, const workload&, timed_by, preparation) {
   return absent("libuv", "libuv1-dev was not there when this was built.");
 }
 

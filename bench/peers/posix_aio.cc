@@ -74,7 +74,7 @@ void posix_context::operator()(std::uint64_t operations) {
 
 }  // namespace
 
-contestant posix_aio(const workload& work, clock by, preparation before) {
+contestant posix_aio(const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<posix_context>(work);
   return in_process(
       "POSIX AIO", by, [made](std::uint64_t operations) { (*made)(operations); },

@@ -89,7 +89,7 @@ void aio_context::operator()(std::uint64_t operations) {
 
 }  // namespace
 
-contestant raw_aio(const workload& work, clock by, preparation before) {
+contestant raw_aio(const workload& work, timed_by by, preparation before) {
   if (work.kind == work_kind::durable) {
     return absent("libaio", "it cannot make one operation follow another.");
   }
@@ -104,7 +104,7 @@ contestant raw_aio(const workload& work, clock by, preparation before) {
 
 namespace weir::bench {
 
-contestant raw_aio(const workload&, clock, preparation) {
+contestant raw_aio(const workload&, timed_by, preparation) {
   return absent("libaio", "libaio-dev was not there when this was built.");
 }
 

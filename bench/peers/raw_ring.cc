@@ -129,7 +129,7 @@ void ring::operator()(std::uint64_t operations) {
 
 }  // namespace
 
-contestant raw_ring(tuning how, const workload& work, clock by, preparation before) {
+contestant raw_ring(tuning how, const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<ring>(how, work);
   return in_process(
       how == tuning::tuned ? "tuned ring" : "plain ring", by,

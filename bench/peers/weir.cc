@@ -73,7 +73,7 @@ task<void> coroutines::work_on(buffer& memory) {
 
 }  // namespace
 
-contestant weir_on(const driver_options& options, const workload& work, clock by,
+contestant weir_on(const driver_options& options, const workload& work, timed_by by,
                    preparation before) {
   std::string name = "weir " + std::string(options.name);
   if (options.threads != 0) name += ", pool of " + std::to_string(options.threads);

@@ -1,8 +1,6 @@
 // Whether registering files and memory with io_uring pays: 4 KiB random reads of a file that is in
 // the page cache, 32 to a system call, from one ring set up as weir's, on one core. Raw liburing,
 // so that nothing but the registration differs.
-//
-//     bench_registration [file]      by default a temporary one of 256 MiB
 
 #include <fcntl.h>
 #include <liburing.h>
@@ -20,24 +18,19 @@
 #include <random>
 #include <vector>
 
-#include "support/pairs.hpp"
+#include "support/fail.hpp"
+#include "support/machine.hpp"
+#include "support/program.hpp"
+#include "support/scratch_file.hpp"
 
 namespace {
+
+using namespace weir::bench;
 
 constexpr unsigned batch = 32;
 constexpr std::size_t block = 4096;
 constexpr int rounds = 2'000;
 constexpr std::size_t file_size = std::size_t{256} << 20;
-
-[[noreturn]] void fail(const char* call, int error) {
-  std::fprintf(stderr, "bench_registration: %s: %s\n", call, std::strerror(error));
-  std::exit(EXIT_FAILURE);
-}
-
-int checked(const char* call, int answer) {
-  if (answer < 0) fail(call, answer == -1 ? errno : -answer);
-  return answer;
-}
 
 /// What is registered: none, either, or both.
 struct registration {
@@ -77,7 +70,7 @@ reader::reader(int fd) : fd_(fd) {
   checked("io_uring_queue_init_params", io_uring_queue_init_params(batch, &ring_, &params));
   void* const mapped = ::mmap(nullptr, batch * block, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (mapped == MAP_FAILED) fail("mmap", errno);
+  if (mapped == MAP_FAILED) fail("mmap");
   memory_ = static_cast<std::byte*>(mapped);
   const iovec whole{.iov_base = memory_, .iov_len = batch * block};
   checked("io_uring_register_buffers", io_uring_register_buffers(&ring_, &whole, 1));
@@ -102,7 +95,7 @@ void reader::reap() {
   unsigned taken = 0;
   io_uring_cqe* cqe = nullptr;
   io_uring_for_each_cqe(&ring_, head, cqe) {
-    if (cqe->res != static_cast<int>(block)) fail("read", cqe->res < 0 ? -cqe->res : EIO);
+    expect_whole("read", cqe->res, block);
     ++taken;
   }
   io_uring_cq_advance(&ring_, taken);
@@ -125,33 +118,11 @@ void reader::exchange_file() {
   }
 }
 
-/// In the page cache, all of it.
-int open_warm(const char* path) {
-  const int fd = path != nullptr ? checked("open", ::open(path, O_RDONLY | O_CLOEXEC))
-                                 : checked("open", ::open("/var/tmp", O_TMPFILE | O_RDWR, 0600));
-  std::vector<std::byte> some(1 << 20);
-  for (std::size_t at = 0; at < file_size; at += some.size()) {
-    const auto offset = static_cast<off_t>(at);
-    const ssize_t moved = path != nullptr ? ::pread(fd, some.data(), some.size(), offset)
-                                          : ::pwrite(fd, some.data(), some.size(), offset);
-    if (moved != static_cast<ssize_t>(some.size())) fail("a file of 256 MiB is needed", EINVAL);
-  }
-  // What is still to be written would be written meanwhile.
-  checked("fsync", ::fsync(fd));
-  return fd;
-}
-
-void stay_on_one_core() {
-  cpu_set_t mine;
-  CPU_ZERO(&mine);
-  CPU_SET(static_cast<unsigned>(::sched_getcpu()), &mine);
-  checked("sched_setaffinity", ::sched_setaffinity(0, sizeof mine, &mine));
-}
-
-void compare_all(reader& ring) {
+void compare_all(program& run, reader& ring) {
   struct row {
-    const char* title;
+    const char* our_name;
     registration ours;
+    const char* peer_name;
     registration peer;
   };
   constexpr registration nothing{.files = false, .memory = false};
@@ -159,30 +130,38 @@ void compare_all(reader& ring) {
   constexpr registration memory{.files = false, .memory = true};
   constexpr registration both{.files = true, .memory = true};
   constexpr std::array rows{
-      row{"nothing / nothing (noise)", nothing, nothing},
-      row{"files / nothing", files, nothing},
-      row{"memory / nothing", memory, nothing},
-      row{"files and memory / nothing", both, nothing},
-      row{"files and memory / memory", both, memory},
-      row{"files and memory / files and memory (noise)", both, both},
+      row{"nothing: noise", nothing, "nothing", nothing},
+      row{"files", files, "nothing", nothing},
+      row{"memory", memory, "nothing", nothing},
+      row{"files and memory", both, "nothing", nothing},
+      row{"files and memory", both, "memory", memory},
+      row{"files and memory: noise", both, "files and memory", both},
   };
-  constexpr int pairs = 40;
+  const auto reads = [&](const char* name, registration with) {
+    return of_one_size(name, timed_by::wall, [&ring, with] { ring.read(with); });
+  };
   for (const row& each : rows) {
-    const auto result =
-        weir::bench::compare([&] { ring.read(each.ours); }, [&] { ring.read(each.peer); }, pairs);
-    weir::bench::print(each.title, result, double{rounds} * batch);
+    run.compare({.regime = "4 KiB warm reads, 32 to a call, by what is registered",
+                 .operations = rounds * batch,
+                 .pairs = 40},
+                reads(each.our_name, each.ours), reads(each.peer_name, each.peer));
   }
-  const auto exchange = weir::bench::compare<weir::bench::thread_clock>(
-      [&] { ring.exchange_file(); }, [&] { ring.exchange_file(); }, pairs);
-  weir::bench::print("a file taken out and put in / the same (noise)", exchange, rounds);
+  const contestant exchange = of_one_size("a file taken out and put in", timed_by::thread,
+                                          [&ring] { ring.exchange_file(); });
+  run.compare({.regime = "the table of files, processor time", .operations = rounds}, exchange,
+              exchange);
+}
+
+int body(int argc, char** argv) {
+  program run(argc, argv, "registration",
+              "Does it pay to register files and memory with io_uring?");
+  stay_on_one_core();
+  const scratch_file file(file_size);
+  reader ring(file.buffered());
+  compare_all(run, ring);
+  return run.finish();
 }
 
 }  // namespace
 
-int main(int count, char** arguments) {
-  const std::vector<const char*> given(arguments, arguments + count);
-  stay_on_one_core();
-  reader ring(open_warm(given.size() > 1 ? given[1] : nullptr));
-  std::printf("%-58s %10s %10s %7s  %s\n", "registered", "ns", "peer ns", "ratio", "spread");
-  compare_all(ring);
-}
+int main(int argc, char** argv) { return run_main(argc, argv, &body); }

@@ -21,18 +21,18 @@ void compare_all(program& run, const scratch_file& file, std::size_t block) {
   const conditions under{
       .regime = size_name(block) + " reads, one at a time, one core, processor time",
       .shown = nanoseconds()};
-  const contestant ours = weir_on({.name = "uring"}, work, clock::process);
-  run.compare(under, ours, calls(call::pread, work, clock::process));
-  run.compare(under, ours, calls(call::preadv2_nowait, work, clock::process));
-  run.compare(under, ours, raw_ring(tuning::tuned, work, clock::process));
-  run.compare(under, ours, raw_ring(tuning::plain, work, clock::process));
-  contestant itself = weir_on({.name = "uring"}, work, clock::process);
+  const contestant ours = weir_on({.name = "uring"}, work, timed_by::process);
+  run.compare(under, ours, calls(call::pread, work, timed_by::process));
+  run.compare(under, ours, calls(call::preadv2_nowait, work, timed_by::process));
+  run.compare(under, ours, raw_ring(tuning::tuned, work, timed_by::process));
+  run.compare(under, ours, raw_ring(tuning::plain, work, timed_by::process));
+  contestant itself = weir_on({.name = "uring"}, work, timed_by::process);
   itself.name = "another of the same: noise";
   run.compare(under, ours, itself);
-  run.compare(under, ours, asio_files(work, clock::process));
+  run.compare(under, ours, asio_files(work, timed_by::process));
   for (const char* driver : {"linux_aio", "threads", "sync"}) {
-    run.compare(under, weir_on({.name = driver}, work, clock::process),
-                calls(call::pread, work, clock::process));
+    run.compare(under, weir_on({.name = driver}, work, timed_by::process),
+                calls(call::pread, work, timed_by::process));
   }
 }
 

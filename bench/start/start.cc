@@ -11,7 +11,7 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
-#include "support/pairs.hpp"
+#include "support/program.hpp"
 #include "weir/callback.hpp"
 #include "weir/io_thread.hpp"
 
@@ -82,7 +82,8 @@ void from_threads(unsigned threads, auto&& start_one) {
   }
 }
 
-void compare_bursts(const char* title, unsigned threads, weir::io_thread& ours, asio_thread& peer) {
+void compare_bursts(weir::bench::program& run, const char* title, unsigned threads,
+                    weir::io_thread& ours, asio_thread& peer) {
   constexpr int repeats = 40;
   counter counts;
   std::deque<counted_nop> operations;
@@ -111,15 +112,17 @@ void compare_bursts(const char* title, unsigned threads, weir::io_thread& ours, 
       counts.wait();
     }
   };
-  const std::string name = title;
-  using weir::bench::compare;
-  using weir::bench::print;
-  print(name + ", embedded operation", compare(weir_operations, asio_posts), burst * repeats);
-  print(name + ", start(sender, callback)", compare(weir_callbacks, asio_posts), burst * repeats);
-  print(name + ", Asio against itself", compare(asio_posts, asio_posts), burst * repeats);
+  using namespace weir::bench;
+  const conditions under{.regime = title, .operations = burst * repeats};
+  const contestant peer_posts = of_one_size("Asio, post", timed_by::wall, asio_posts);
+  run.compare(under, of_one_size("weir, embedded operation", timed_by::wall, weir_operations),
+              peer_posts);
+  run.compare(under, of_one_size("weir, start(sender, callback)", timed_by::wall, weir_callbacks),
+              peer_posts);
+  run.compare(under, of_one_size("Asio itself: noise", timed_by::wall, asio_posts), peer_posts);
 }
 
-void compare_single(weir::io_thread& ours, asio_thread& peer) {
+void compare_single(weir::bench::program& run, weir::io_thread& ours, asio_thread& peer) {
   constexpr int repeats = 2'000;
   counter counts;
   counted_nop operation(counts);
@@ -137,18 +140,24 @@ void compare_single(weir::io_thread& ours, asio_thread& peer) {
       counts.wait();
     }
   };
-  using weir::bench::compare;
-  weir::bench::print("one at a time, there and back", compare(weir_one, asio_one), repeats);
-  weir::bench::print("one at a time, Asio against itself", compare(asio_one, asio_one), repeats);
+  using namespace weir::bench;
+  const conditions under{.regime = "one at a time, there and back", .operations = repeats};
+  const contestant peer_posts = of_one_size("Asio, post", timed_by::wall, asio_one);
+  run.compare(under, of_one_size("weir, embedded operation", timed_by::wall, weir_one), peer_posts);
+  run.compare(under, of_one_size("Asio itself: noise", timed_by::wall, asio_one), peer_posts);
+}
+
+int body(int argc, char** argv) {
+  weir::bench::program run(argc, argv, "start",
+                           "What does it take to hand work to another thread's loop?");
+  weir::io_thread ours;
+  asio_thread peer;
+  compare_bursts(run, "bursts of 1000 from 1 thread", 1, ours, peer);
+  compare_bursts(run, "bursts of 1000 from 4 threads", 4, ours, peer);
+  compare_single(run, ours, peer);
+  return run.finish();
 }
 
 }  // namespace
 
-int main() {
-  weir::io_thread ours;
-  asio_thread peer;
-  weir::bench::print_heading();
-  compare_bursts("bursts of 1000 from 1 thread", 1, ours, peer);
-  compare_bursts("bursts of 1000 from 4 threads", 4, ours, peer);
-  compare_single(ours, peer);
-}
+int main(int argc, char** argv) { return weir::bench::run_main(argc, argv, &body); }

@@ -35,7 +35,7 @@ bool send(int to, const T& value) noexcept {
 
 class child_process {
  public:
-  child_process(clock by, const maker& make);
+  child_process(timed_by by, const maker& make);
   child_process(const child_process&) = delete;
   child_process& operator=(const child_process&) = delete;
   ~child_process();
@@ -43,14 +43,14 @@ class child_process {
   double seconds_for(std::uint64_t operations);
 
  private:
-  [[noreturn]] static void serve(clock by, const maker& make, int orders, int answers) noexcept;
+  [[noreturn]] static void serve(timed_by by, const maker& make, int orders, int answers) noexcept;
 
   pid_t process_;
   int orders_;
   int answers_;
 };
 
-child_process::child_process(clock by, const maker& make) {
+child_process::child_process(timed_by by, const maker& make) {
   std::array<int, 2> orders{};
   std::array<int, 2> answers{};
   checked("pipe", ::pipe(orders.data()));
@@ -75,7 +75,7 @@ child_process::~child_process() {
   ::waitpid(process_, nullptr, 0);
 }
 
-void child_process::serve(clock by, const maker& make, int orders, int answers) noexcept {
+void child_process::serve(timed_by by, const maker& make, int orders, int answers) noexcept {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   try {
     const auto work = make();
@@ -102,7 +102,7 @@ double child_process::seconds_for(std::uint64_t operations) {
 
 }  // namespace
 
-contestant in_child(std::string name, clock by, const maker& make, preparation before) {
+contestant in_child(std::string name, timed_by by, const maker& make, preparation before) {
   auto child = std::make_shared<child_process>(by, make);
   return {.name = std::move(name),
           .seconds_for = [child, before = std::move(before)](std::uint64_t operations) {

@@ -7,13 +7,13 @@
 namespace weir::bench {
 namespace {
 
-clockid_t id_of(clock which) noexcept {
+clockid_t id_of(timed_by which) noexcept {
   switch (which) {
-    case clock::process:
+    case timed_by::process:
       return CLOCK_PROCESS_CPUTIME_ID;
-    case clock::thread:
+    case timed_by::thread:
       return CLOCK_THREAD_CPUTIME_ID;
-    case clock::wall:
+    case timed_by::wall:
       break;
   }
   return CLOCK_MONOTONIC;
@@ -21,7 +21,7 @@ clockid_t id_of(clock which) noexcept {
 
 }  // namespace
 
-double seconds_now(clock by) noexcept {
+double seconds_now(timed_by by) noexcept {
   timespec time{};
   ::clock_gettime(id_of(by), &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;

@@ -52,6 +52,7 @@ program::program(int argc, char** argv, std::string name, std::string asks)
 
 /// Also warms up. Grows step by step: what is slow must not be asked for a great number at once.
 std::uint64_t program::operations_in_slice(const contestant& of) const {
+  if (of.measures_itself) return 1;
   constexpr double growth = 8;
   std::uint64_t operations = 32;
   for (;;) {
@@ -70,18 +71,21 @@ void program::compare(const conditions& under, const contestant& ours, const con
     if (!each->absent.empty()) return remark("Without " + each->name + ": " + each->absent);
   }
   const auto value_by = [&](const contestant& who) {
-    const std::uint64_t operations =
-        under.operations != 0 ? under.operations : operations_in_slice(who);
+    std::uint64_t operations = under.operations;
+    if (operations == 0) {
+      operations = operations_in_slice(who);
+    } else {
+      who.seconds_for(operations);  // warms up
+    }
     return [&under, &who, operations] {
       return under.shown.of(who.seconds_for(operations) / static_cast<double>(operations));
     };
   };
-  record(under, ours.name, peer.name, compare_values(value_by(ours), value_by(peer), pairs()),
-         pairs());
+  record(under, ours.name, peer.name, compare_values(value_by(ours), value_by(peer), pairs(under)));
 }
 
 void program::record(const conditions& under, std::string ours, std::string peer,
-                     const comparison& measured, int pairs) {
+                     const comparison& measured) {
   record({.regime = under.regime,
           .ours = std::move(ours),
           .peer = std::move(peer),
@@ -91,7 +95,7 @@ void program::record(const conditions& under, std::string ours, std::string peer
           .peer_median = measured.peers,
           .ratio = measured.median,
           .spread = {.least = measured.least, .most = measured.most},
-          .pairs = static_cast<unsigned>(pairs)});
+          .pairs = static_cast<unsigned>(pairs(under))});
 }
 
 void program::record(report::comparison answer) {

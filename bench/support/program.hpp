@@ -36,6 +36,8 @@ struct conditions {
   measure shown = nanoseconds();
   /// Of one slice; 0 chooses as many as take the time of a slice.
   std::uint64_t operations = 0;
+  /// More where the difference is small beside the noise. A quick run takes two.
+  int pairs = 11;
 };
 
 /// A benchmark program: its options, its comparisons, and what it says of them.
@@ -53,7 +55,7 @@ class program {
   T unless_quick(T calm, T hasty) const noexcept {
     return quick_ ? hasty : calm;
   }
-  int pairs() const noexcept { return quick_ ? 2 : 11; }
+  int pairs(const conditions& under = {}) const { return quick_ ? 2 : under.pairs; }
   /// How long one is to take.
   std::chrono::duration<double> slice() const noexcept {
     return std::chrono::duration<double>(quick_ ? 0.002 : 0.15);
@@ -63,9 +65,9 @@ class program {
   void compare(const conditions& under, const contestant& ours, const contestant& peer);
   /// What was compared by other means.
   void record(report::comparison answer);
-  /// The same for slices that were timed by `bench::compare`, each of so many operations.
+  /// The same for what `compare_values` compared, in the unit that it is shown in.
   void record(const conditions& under, std::string ours, std::string peer,
-              const comparison& measured, int pairs);
+              const comparison& measured);
   void remark(std::string sentence);
 
   /// What main returns: writes the JSON, if that is asked for.

@@ -25,36 +25,36 @@ conditions on_cores(const workload& work, const std::string& cores) {
 }
 
 void compare_rings(program& run, const conditions& under, const workload& work) {
-  const contestant ours = weir_on({.name = "uring"}, work, clock::process);
-  run.compare(under, ours, raw_ring(tuning::tuned, work, clock::process));
-  run.compare(under, ours, raw_ring(tuning::plain, work, clock::process));
-  run.compare(under, ours, calls(call::pread, work, clock::process));
+  const contestant ours = weir_on({.name = "uring"}, work, timed_by::process);
+  run.compare(under, ours, raw_ring(tuning::tuned, work, timed_by::process));
+  run.compare(under, ours, raw_ring(tuning::plain, work, timed_by::process));
+  run.compare(under, ours, calls(call::pread, work, timed_by::process));
 }
 
 void compare_on_one_core(program& run, const scratch_file& file) {
   const workload work = reads_of(file, 4 * kib);
   const conditions under = on_cores(work, "one core, processor time");
   compare_rings(run, under, work);
-  const contestant ours = weir_on({.name = "uring"}, work, clock::process);
-  contestant itself = weir_on({.name = "uring"}, work, clock::process);
+  const contestant ours = weir_on({.name = "uring"}, work, timed_by::process);
+  contestant itself = weir_on({.name = "uring"}, work, timed_by::process);
   itself.name = "another of the same: noise";
   run.compare(under, ours, itself);
-  run.compare(under, ours, asio_files(work, clock::process));
-  run.compare(under, ours, posix_aio(work, clock::process));
+  run.compare(under, ours, asio_files(work, timed_by::process));
+  run.compare(under, ours, posix_aio(work, timed_by::process));
   for (const unsigned pool : {4u, 16u}) {
-    run.compare(under, ours, libuv(pool, work, clock::process));
+    run.compare(under, ours, libuv(pool, work, timed_by::process));
   }
-  run.compare(under, weir_on({.name = "linux_aio"}, work, clock::process),
-              raw_aio(work, clock::process));
+  run.compare(under, weir_on({.name = "linux_aio"}, work, timed_by::process),
+              raw_aio(work, timed_by::process));
 }
 
 void compare_on_all_cores(program& run, const scratch_file& file) {
   const workload work = reads_of(file, 4 * kib);
   const conditions under = on_cores(work, "all cores, wall time");
   for (const unsigned pool : {4u, 16u}) {
-    const contestant peer = libuv(pool, work, clock::wall);
-    run.compare(under, weir_on({.name = "uring"}, work, clock::wall), peer);
-    run.compare(under, weir_on({.name = "threads", .threads = pool}, work, clock::wall), peer);
+    const contestant peer = libuv(pool, work, timed_by::wall);
+    run.compare(under, weir_on({.name = "uring"}, work, timed_by::wall), peer);
+    run.compare(under, weir_on({.name = "threads", .threads = pool}, work, timed_by::wall), peer);
   }
 }
 

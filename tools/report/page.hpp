@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,5 +59,7 @@ std::string html_of(const page& shown);
 
 /// Three digits or more, in groups: "0.934", "12.3", "1 234 567".
 std::string digits_of(double value);
+/// "12", "1 000 000".
+std::string grouped(std::uint64_t count);
 
 }  // namespace weir::report

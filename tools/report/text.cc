@@ -10,7 +10,7 @@
 namespace weir::report {
 namespace {
 
-constexpr std::size_t name_width = 56;
+constexpr std::size_t name_width = 66;
 constexpr std::size_t value_width = 11;
 
 /// How many characters a terminal shows.
