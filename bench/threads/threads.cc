@@ -30,6 +30,10 @@ void compare_pools(program& run, const scratch_file& file, const std::string& co
 int body(int argc, char** argv) {
   program run(argc, argv, "threads", "What does handing reads to a pool of threads cost?");
   const scratch_file file(run.unless_quick(256 * mib, 16 * mib));
+  if (file.direct() < 0) {
+    run.remark("The file system of " + scratch_directory() + " has no O_DIRECT: nothing measured.");
+    return run.finish();
+  }
   compare_pools(run, file, "all cores");
   stay_on_one_core();
   compare_pools(run, file, "one core");
