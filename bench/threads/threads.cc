@@ -18,10 +18,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <optional>
+#include <filesystem>
 #include <random>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "support/pairs.hpp"
@@ -247,11 +248,47 @@ double sleeps_each(auto& contestant, const workload& what) {
   return static_cast<double>(after.ru_nvcsw - before.ru_nvcsw) / static_cast<double>(what.count);
 }
 
-void compare_at(unsigned threads, const workload& what, int pairs) {
+/// On which processors a loop's thread and those of its pool run.
+enum class placement : std::uint8_t { anywhere, together, apart };
+
+cpu_set_t processors(std::size_t skipped, std::size_t count) {
+  cpu_set_t available;
+  ::sched_getaffinity(0, sizeof available, &available);
+  cpu_set_t wanted;
+  CPU_ZERO(&wanted);
+  for (std::size_t cpu = 0; cpu < CPU_SETSIZE && count > 0; ++cpu) {
+    if (!CPU_ISSET(cpu, &available)) continue;
+    if (skipped > 0) {
+      --skipped;
+      continue;
+    }
+    CPU_SET(cpu, &wanted);
+    --count;
+  }
+  return wanted;
+}
+
+void run_on(pid_t thread, const cpu_set_t& wanted) {
+  if (::sched_setaffinity(thread, sizeof wanted, &wanted) < 0) fail("sched_setaffinity", errno);
+}
+
+/// This thread on one processor, all others of the process on the other.
+void place_apart() {
+  const cpu_set_t mine = processors(0, 1);
+  const cpu_set_t theirs = processors(1, 1);
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    const pid_t thread = std::stoi(task.path().filename());
+    run_on(thread, thread == ::getpid() ? mine : theirs);
+  }
+}
+
+void compare_at(unsigned threads, placement where, const workload& what, int pairs) {
   weir_threads ours(threads, what);
   libuv uv(what);
   libuv uv_again(what);
   plain simple(threads, what);
+  uv();  // begins its threads
+  if (where == placement::apart) place_apart();
   const std::string name =
       std::string(what.name) + ", " + std::to_string(what.depth) + " outstanding: ";
   const auto count = static_cast<double>(what.count);
@@ -264,19 +301,6 @@ void compare_at(unsigned threads, const workload& what, int pairs) {
   const double uv_sleeps = sleeps_each(uv, what);
   std::printf("  threads fall asleep, for one operation: weir %.2f, libuv %.2f, the other %.2f\n",
               weir_sleeps, uv_sleeps, sleeps_each(simple, what));
-}
-
-void use_processors(int count) {
-  cpu_set_t available;
-  ::sched_getaffinity(0, sizeof available, &available);
-  cpu_set_t wanted;
-  CPU_ZERO(&wanted);
-  for (std::size_t cpu = 0; cpu < CPU_SETSIZE && count > 0; ++cpu) {
-    if (!CPU_ISSET(cpu, &available)) continue;
-    CPU_SET(cpu, &wanted);
-    --count;
-  }
-  if (::sched_setaffinity(0, sizeof wanted, &wanted) < 0) fail("sched_setaffinity", errno);
 }
 
 struct files {
@@ -301,21 +325,30 @@ files make_files() {
   return {buffered, direct};
 }
 
+// One at a time is not compared where the scheduler is free to place threads: once it has put two
+// that wake each other on different processors, it leaves them there, whosever they are.
+void compare_all(unsigned threads, placement where, const files& on, int pairs) {
+  if (where != placement::anywhere) compare_at(threads, where, {"no-ops", 1, 4'000, -1, 1}, pairs);
+  if (where == placement::apart) return;
+  compare_at(threads, where, {"no-ops", 32, 40'000, -1, 1}, pairs);
+  compare_at(threads, where, {"4 KiB, page cache", 32, 40'000, on.buffered, 256}, pairs);
+  compare_at(threads, where, {"4 KiB, O_DIRECT", 4, 4'000, on.direct, 16'384}, pairs);
+  compare_at(threads, where, {"4 KiB, O_DIRECT", 32, 8'000, on.direct, 16'384}, pairs);
+}
+
 /// In a process of its own: libuv makes its pool but once.
-void compare_in_child(unsigned threads, int processors, const files& on, int pairs) {
-  std::printf("\n%u threads, %d processor(s)\n", threads, processors);
+void compare_in_child(unsigned threads, placement where, const files& on, int pairs) {
+  static constexpr const char* places[] = {"on two processors", "on one processor",
+                                           "on another processor than the loop"};
+  std::printf("\n%u thread(s), %s\n", threads, places[static_cast<std::size_t>(where)]);
   std::fflush(stdout);
   const pid_t child = ::fork();
   if (child < 0) fail("fork", errno);
   if (child == 0) {
-    use_processors(processors);
+    run_on(0, processors(0, where == placement::together ? 1 : 2));
     ::setenv("UV_THREADPOOL_SIZE", std::to_string(threads).c_str(), 1);
     weir::bench::print_heading();
-    compare_at(threads, {"no-ops", 1, 4'000, -1, 1}, pairs);
-    compare_at(threads, {"no-ops", 32, 40'000, -1, 1}, pairs);
-    compare_at(threads, {"4 KiB, page cache", 32, 40'000, on.buffered, 256}, pairs);
-    compare_at(threads, {"4 KiB, O_DIRECT", 4, 4'000, on.direct, 16'384}, pairs);
-    compare_at(threads, {"4 KiB, O_DIRECT", 32, 8'000, on.direct, 16'384}, pairs);
+    compare_all(threads, where, on, pairs);
     std::exit(0);
   }
   int status = 0;
@@ -329,7 +362,11 @@ void compare_in_child(unsigned threads, int processors, const files& on, int pai
 int main(int count, char** arguments) {
   const int pairs = count > 1 ? std::max(1, std::atoi(arguments[1])) : 15;
   const files on = make_files();
+  const bool two_processors = std::thread::hardware_concurrency() > 1;
   for (const unsigned threads : {4U, 16U}) {
-    for (const int processors : {2, 1}) compare_in_child(threads, processors, on, pairs);
+    if (two_processors) compare_in_child(threads, placement::anywhere, on, pairs);
+    compare_in_child(threads, placement::together, on, pairs);
   }
+  // A pool of one, for further threads of ours would begin on the processor of whoever began them.
+  if (two_processors) compare_in_child(1, placement::apart, on, pairs);
 }
