@@ -567,7 +567,7 @@ io_void_sender file::set_attribute(const char* name, std::span<const std::byte> 
   return {open_.context, on_this(what), open_.state};
 }
 
-io_void_sender file::cancel() noexcept {
+io_void_sender file::cancel() const noexcept {
   return {open_.context, cancel_request_for(native_handle()), open_.state};
 }
 

@@ -284,13 +284,29 @@ void start(io_context& context, operation& op, file_state* file) noexcept {
   context.start(op);
 }
 
+namespace {
+
+// tmpfs cannot say what is resident, and all of it is; io_uring hands each of its reads to a
+// thread.
+void learn(residency& about, at_once came, const request& what) noexcept {
+  const bool known = (about.hints() & hint::memory) != 0;
+  if (came == at_once::never && !known && is_memory(what.fd)) {
+    about.learn_hints(hint::memory);
+  } else {
+    about.learn(came);
+  }
+}
+
+}  // namespace
+
 bool read_at_once(io_context& context, operation& op, file_state* file) noexcept {
-  const request& what = op.args;
+  request& what = op.args;
   const bool plain = (what.flags | what.priority) == 0;
   if (!plain || file == nullptr || !file->resident.worth_trying()) return false;
   if (!context.spend_on(what.length)) return false;
+  what.hints |= file->resident.hints();
   const at_once came = context.may_read_ ? read_resident(op) : context.driver_->try_at_once(op);
-  file->resident.learn(came);
+  learn(file->resident, came, what);
   return came == at_once::done;
 }
 

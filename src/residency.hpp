@@ -26,6 +26,10 @@ class residency {
   /// This file's reads are never to be tried: it is past the page cache, or has none.
   void give_up() noexcept;
 
+  /// What else is known of the file: bits of `hint`.
+  std::uint8_t hints() const noexcept { return hints_; }
+  void learn_hints(std::uint8_t more) noexcept { hints_ |= more; }
+
  private:
   void average(at_once what) noexcept;
 
@@ -40,6 +44,7 @@ class residency {
   std::uint16_t left_out_ = 0;  // reads until the next try
   std::uint16_t pause_ = shortest_pause;
   bool hopeless_ = false;
+  std::uint8_t hints_ = 0;
 };
 
 }  // namespace weir::detail

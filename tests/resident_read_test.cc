@@ -1,6 +1,7 @@
 #include "resident_read.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -94,6 +95,18 @@ TEST_F(resident_read, is_given_up_where_there_is_no_page_cache) {
   EXPECT_EQ(::read(pipe.read.get(), rest.data(), rest.size()), 10);
 }
 
+TEST_F(resident_read, knows_what_is_memory) {
+  const descriptor memory(::memfd_create("file", MFD_CLOEXEC));
+  ASSERT_EQ(::write(memory.get(), "ten bytes.", 10), 10);
+  EXPECT_TRUE(detail::is_memory(memory.get()));
+  EXPECT_FALSE(detail::is_memory(make_pipe().read.get()));
+  EXPECT_FALSE(detail::is_memory(-1));
+  read_.args = read_request(memory.get(), std::span(memory_).first(20), 4);
+  read_.args.hints = hint::memory;
+  EXPECT_EQ(detail::read_resident(read_), at_once::done);
+  EXPECT_EQ(read_.answer(), 6);
+}
+
 TEST_F(resident_read, leaves_what_the_request_is_to_blame_for_to_the_queue) {
   const descriptor written = make_patterned_file(directory_ / "file", block);
   if (!is_resident(written, block)) GTEST_SKIP() << "SKIPPED: no RWF_NOWAIT here";
@@ -163,6 +176,22 @@ TEST_P(reads_at_once, of_what_is_resident) {
               EXPECT_EQ(co_await file_.read_at(memory_, size), 0);
             }),
             0);
+}
+
+// But for the first, by which it is found out.
+TEST_P(reads_at_once, of_files_in_memory) {
+  file_ = file(*context_, ::memfd_create("file", MFD_CLOEXEC));
+  std::array<std::byte, block> content{};
+  fill(content, 0);
+  ASSERT_EQ(::pwrite(file_.native_handle(), content.data(), block, 0), block);
+  EXPECT_LE(queued_by([&]() -> task<> {
+              for (int i = 0; i < 100; ++i) {
+                memory_ = {};
+                EXPECT_EQ(co_await file_.read_at(memory_, 0), block);
+                EXPECT_TRUE(holds_pattern(memory_, 0));
+              }
+            }),
+            1);
 }
 
 TEST_P(reads_at_once, whole_ranges_and_travelling_buffers) {

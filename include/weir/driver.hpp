@@ -88,6 +88,11 @@ struct driver_options {
   /// pool, Linux AIO's helpers, io_uring's kernel workers (io-wq). 0 chooses 16. They start as work
   /// queues up, and end when idle.
   unsigned threads = 0;
+  /// io_uring only; the others take no notice. Not 0: a kernel thread fetches what is submitted
+  /// (IORING_SETUP_SQPOLL), and while there is always something no system call is needed for it; it
+  /// sleeps after so many milliseconds without. It takes a processor for itself: where there are
+  /// few, this is slower (docs/performance.md). Linux 5.13 without privileges.
+  unsigned sqpoll_idle_ms = 0;
 };
 
 /// What came of trying one driver.

@@ -467,7 +467,7 @@ class file {
 
   /// Cancels every operation on this file that is in flight when it begins; what the kernel did
   /// wins, as with `cancel_request`. Yields success once each has been told.
-  io_void_sender cancel() noexcept;
+  io_void_sender cancel() const noexcept;
   /// close(2), after every operation in flight has completed. The file is closed for the caller
   /// as soon as this is called; the sender must be awaited, or the descriptor is closed by its
   /// destruction without report.

@@ -14,6 +14,7 @@ class operation_queue;
 namespace detail {
 /// Aborts with one sentence, unless `op` is a forked child's copy of its parent's operation.
 void operation_destroyed_in_flight(const operation& op) noexcept;
+class inbox;
 }  // namespace detail
 
 /// A request on its way to the kernel and back, in storage that its starter owns: one cache line,
@@ -78,6 +79,7 @@ class operation {
  private:
   friend class operation_queue;
   friend class io_context;
+  friend class detail::inbox;
   friend void detail::operation_destroyed_in_flight(const operation&) noexcept;
 
   enum state : std::uint8_t { idle_state, in_flight_state, finished_state };

@@ -59,6 +59,8 @@ constexpr bool takes_room(opcode op) noexcept {
 namespace hint {
 /// The descriptor was opened O_DIRECT, so Linux AIO carries transfers on it truly asynchronously.
 inline constexpr std::uint8_t direct = 1;
+/// The file's content is memory, as on tmpfs: to read it takes no waiting for a disk.
+inline constexpr std::uint8_t memory = 2;
 }  // namespace hint
 
 /// The most bytes that one transfer moves, `splice` and `copy_file_range` included: Linux stops

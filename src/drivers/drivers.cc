@@ -76,7 +76,8 @@ std::optional<detail::driver_limits> limits_of(const driver_options& options) no
     return std::nullopt;
   }
   return detail::driver_limits{.queue_depth = options.queue_depth,
-                               .threads = options.threads != 0 ? options.threads : default_threads};
+                               .threads = options.threads != 0 ? options.threads : default_threads,
+                               .sqpoll_idle_ms = options.sqpoll_idle_ms};
 }
 
 std::string name_wanted(const driver_options& options) {

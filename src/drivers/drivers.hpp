@@ -24,6 +24,7 @@ inline constexpr unsigned max_queue_depth = 16384;
 struct driver_limits {
   unsigned queue_depth;
   unsigned threads;
+  unsigned sqpoll_idle_ms = 0;
 };
 
 /// One function for each driver; the table in drivers.cc has a row for each.

@@ -57,7 +57,7 @@ void readiness::collect(operation_queue& completed) noexcept {
   completed.append(std::move(finished_));
   polls_.collect(completed);
   timers_.expire(completed);
-  if (shown_.load(std::memory_order_relaxed)) show_time();
+  if (shown()) show_time();
 }
 
 // As long as there is nothing to poll, what wakes is all there is to look at.
@@ -67,9 +67,9 @@ void readiness::wait(deadline until) const noexcept {
   wait_readable(polls_.empty() ? event_.fd() : polls_.fd(), until);
 }
 
-// Timeouts that begin later than they did when fd() was last looked at show by themselves.
+// What has come until now, and the timeouts, show only from the next look on.
 int readiness::fd() const noexcept {
-  if (!shown_.exchange(true) && !timers_.empty()) event_.signal();
+  if (!shown_.exchange(true)) event_.signal();
   return polls_.fd();
 }
 

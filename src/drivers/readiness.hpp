@@ -42,6 +42,8 @@ class readiness {
   event_fd& wake_ups() noexcept { return event_; }
 
   int fd() const noexcept;
+  /// Whether somebody may be waiting at `fd`.
+  bool shown() const noexcept { return shown_.load(std::memory_order_relaxed); }
 
  private:
   void show_time() noexcept;

@@ -43,13 +43,17 @@ class threads_driver final : public driver {
     if (!work.empty()) pool_->submit(std::move(work));
   }
 
+  // While there is something to complete, nobody need be told that there is more: only before this
+  // thread waits, here or at fd(), does a worker pay for a system call.
   void reap(operation_queue& completed, deadline until) noexcept override {
     const bool signalled = outside_.wake_ups().clear();
-    collect(completed);
+    collect(completed, outside_.shown() ? owner::falls_asleep : owner::stays_awake);
     if (!completed.empty() || signalled || until == deadline::now()) return;
+    collect(completed, owner::falls_asleep);
+    if (!completed.empty()) return;
     outside_.wait(until);
     outside_.wake_ups().clear();
-    collect(completed);
+    collect(completed, outside_.shown() ? owner::falls_asleep : owner::stays_awake);
   }
 
   bool context_may_read() const noexcept override { return true; }
@@ -59,6 +63,8 @@ class threads_driver final : public driver {
   int fd() const noexcept override { return outside_.fd(); }
 
  private:
+  using owner = worker_pool::owner;
+
   std::int32_t cancel(const request& what) noexcept {
     if (what.address == nullptr) {
       outside_.cancel_named(what);
@@ -69,9 +75,9 @@ class threads_driver final : public driver {
     return outside_.cancel(target) == 0 ? 0 : pool_->cancel(target);
   }
 
-  void collect(operation_queue& completed) noexcept {
+  void collect(operation_queue& completed, owner then) noexcept {
     completed.append(std::move(cancels_));
-    in_flight_ -= pool_->collect(completed);
+    in_flight_ -= pool_->collect(completed, then);
     outside_.collect(completed);
   }
 

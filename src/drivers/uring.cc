@@ -134,7 +134,8 @@ std::expected<void, refusal> uring_driver::open(const uring_restrictions& restri
     }
   }
   const unsigned completions = 2 * limits_.queue_depth + room_for_polls;
-  auto opened = ring_.open(limits_.queue_depth, completions, restrictions.refused_setup_flags);
+  auto opened = ring_.open(limits_.queue_depth, completions, restrictions.refused_setup_flags,
+                           limits_.sqpoll_idle_ms);
   if (!opened) return opened;
   if (const int error = find_native(restrictions.missing_opcodes); error < 0) {
     return std::unexpected(refusal{"io_uring_register", -error});
@@ -192,8 +193,8 @@ void uring_driver::take(operation& op) noexcept {
       return finish_here(op, memory_.remove(what.address, what.length));
     default:
       if (!native_[static_cast<unsigned>(what.op)] || !fits_entry(what)) return offload(op);
+      hand_to_kernel(op, better_elsewhere(what, in_flight_) ? IOSQE_ASYNC : 0U);
       ++in_flight_;
-      hand_to_kernel(op, 0);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -32,5 +33,11 @@ inline bool fits_entry(const request& what) noexcept {
 
 /// Fills in the entry; for requests with a native opcode that fit it.
 void prepare(io_uring_sqe& entry, const request& what) noexcept;
+
+/// Whether a kernel worker had better carry `what` out (IOSQE_ASYNC), with so many others in
+/// flight: a read through the page cache that is so large that copying it takes longer than handing
+/// it over. Its copying would else hold up this thread, and those behind it. Measured
+/// (docs/performance.md).
+bool better_elsewhere(const request& what, std::size_t in_flight) noexcept;
 
 }  // namespace weir::detail

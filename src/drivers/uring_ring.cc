@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 
 #include "clock.hpp"
 #include "fork_guard.hpp"
@@ -30,13 +31,22 @@ constexpr std::array<unsigned, 4> setup_ladder = {
     every_rung | IORING_SETUP_SUBMIT_ALL,
     every_rung,
 };
+// The kernel's thread posts completions by itself, so there is nothing to be deferred.
+constexpr std::array<unsigned, 2> sqpoll_ladder = {
+    every_rung | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SQPOLL,
+    every_rung | IORING_SETUP_SQPOLL,
+};
 
-int set_up(io_uring& ring, unsigned entries, unsigned completions, unsigned refused) noexcept {
+int set_up(io_uring& ring, unsigned entries, unsigned completions, unsigned refused,
+           unsigned sqpoll_idle_ms) noexcept {
+  const std::span<const unsigned> ladder =
+      sqpoll_idle_ms != 0 ? std::span<const unsigned>(sqpoll_ladder) : setup_ladder;
   int error = -EINVAL;
-  for (const unsigned flags : setup_ladder) {
+  for (const unsigned flags : ladder) {
     if ((flags & refused) != 0) continue;
     io_uring_params params{};
     params.flags = flags;
+    params.sq_thread_idle = sqpoll_idle_ms;
     params.cq_entries = completions;
     error = io_uring_queue_init_params(entries, &ring, &params);
     if (error == 0) return 0;
@@ -64,8 +74,10 @@ bool uring_ring::made_in_this_process() const noexcept {
 }
 
 std::expected<void, refusal> uring_ring::open(unsigned entries, unsigned completions,
-                                              unsigned refused_flags) noexcept {
-  if (const int error = set_up(ring_, entries, completions, refused_flags); error < 0) {
+                                              unsigned refused_flags,
+                                              unsigned sqpoll_idle_ms) noexcept {
+  if (const int error = set_up(ring_, entries, completions, refused_flags, sqpoll_idle_ms);
+      error < 0) {
     return std::unexpected(refusal{"io_uring_setup", -error});
   }
   // Otherwise a child's copy-on-write could take pages from under the parent's ring.
@@ -86,9 +98,17 @@ void uring_ring::enable(unsigned workers) noexcept {
   static_cast<void>(tell(IORING_REGISTER_IOWQ_MAX_WORKERS, most.data(), most.size()));
 }
 
+// A system call only where the thread sleeps, or has not made room yet.
+int uring_ring::submit_to_thread() noexcept {
+  const int submitted = io_uring_submit(&ring_);
+  return submitted < 0 ? submitted : io_uring_sqring_wait(&ring_);
+}
+
 bool uring_ring::enter(bool block, deadline until) noexcept {
   int answer = 0;
-  if (!block) {
+  if (!block && has_thread() && !may_have_work()) {
+    answer = submit_to_thread();
+  } else if (!block) {
     answer = io_uring_submit_and_get_events(&ring_);
   } else if (until == deadline::never()) {
     answer = io_uring_submit_and_wait(&ring_, 1);

@@ -20,8 +20,10 @@ class uring_ring {
 
   /// With room for `entries` submissions and `completions`, which may overflow: then the kernel
   /// keeps what does not fit (IORING_FEAT_NODROP, Linux 5.5) until it is asked for it.
-  std::expected<void, refusal> open(unsigned entries, unsigned completions,
-                                    unsigned refused_flags) noexcept;
+  /// Where `sqpoll_idle_ms` is not 0, a kernel thread fetches submissions, and sleeps after so
+  /// long.
+  std::expected<void, refusal> open(unsigned entries, unsigned completions, unsigned refused_flags,
+                                    unsigned sqpoll_idle_ms) noexcept;
 
   /// By the thread that submits and waits from now on. At most `workers` kernel threads carry out
   /// what would block.
@@ -32,7 +34,10 @@ class uring_ring {
 
   /// An entry to be filled in; null when the queue is full, until `enter` has emptied it.
   io_uring_sqe* next_entry() noexcept { return io_uring_get_sqe(&ring_); }
-  bool has_entries() const noexcept { return io_uring_sq_ready(&ring_) != 0; }
+  /// Whether there are entries that the kernel, or its thread, has not been told of.
+  bool has_entries() const noexcept {
+    return has_thread() ? ring_.sq.sqe_tail != *ring_.sq.ktail : io_uring_sq_ready(&ring_) != 0;
+  }
 
   /// One system call: submits all there is, and waits for a completion if it may. True when `until`
   /// has passed.
@@ -66,6 +71,9 @@ class uring_ring {
   io_uring_probe* probe() noexcept { return io_uring_get_probe_ring(&ring_); }
 
  private:
+  bool has_thread() const noexcept { return (ring_.flags & IORING_SETUP_SQPOLL) != 0; }
+  int submit_to_thread() noexcept;
+
   io_uring ring_{.ring_fd = -1};
   const unsigned fork_generation_;
   bool enabled_ = false;

@@ -28,9 +28,10 @@ worker_pool::~worker_pool() {
     stopping_ = true;
     queued_ = {};
   }
-  work_or_stop_.notify_all();
-  for (worker& each : working_) each.thread.join();
-  for (worker& each : ended_) each.thread.join();
+  for (worker& each : asleep_) each.wake_up.notify_one();
+  for (workers* const each : {&awake_, &asleep_, &ended_}) {
+    for (worker& one : *each) one.thread.join();
+  }
 }
 
 int worker_pool::open() noexcept {
@@ -45,22 +46,33 @@ bool worker_pool::made_in_this_process() const noexcept {
 // --- owner ---------------------------------------------------------------------------------------
 
 void worker_pool::submit(operation_queue work) noexcept {
-  const std::scoped_lock lock(mutex_);
-  queued_.append(std::move(work));
-  summon_one();
-}
-
-std::size_t worker_pool::collect(operation_queue& completed) noexcept {
-  workers ended;
-  std::size_t count = 0;
+  worker* summoned = nullptr;
   {
     const std::scoped_lock lock(mutex_);
-    count = done_.size();
-    completed.append(std::move(done_));
+    queued_.append(std::move(work));
+    summoned = summon_one();
+  }
+  // Not under the lock, which is the first thing that the other needs.
+  if (summoned != nullptr) summoned->wake_up.notify_one();
+}
+
+std::size_t worker_pool::collect(operation_queue& completed, owner then) noexcept {
+  if (any_ended_.load(std::memory_order_relaxed)) join_ended();
+  const std::size_t withdrawn = withdrawn_.size();
+  completed.append(std::move(withdrawn_));
+  return withdrawn + finished_.take(completed, then);
+}
+
+void worker_pool::join_ended() noexcept {
+  workers ended;
+  {
+    const std::scoped_lock lock(mutex_);
     ended = std::move(ended_);
+    any_ended_.store(false, std::memory_order_relaxed);
   }
   for (worker& each : ended) each.thread.join();
-  return count;
+  const std::scoped_lock lock(mutex_);
+  vacant_.splice(vacant_.end(), ended);
 }
 
 int worker_pool::cancel(operation& target) noexcept {
@@ -69,8 +81,8 @@ int worker_pool::cancel(operation& target) noexcept {
     withdraw(target);
     return 0;
   }
-  for (const worker& each : working_) {
-    if (each.performing == &target) return -EALREADY;
+  for (const worker& each : awake_) {
+    if (each.performing.load(std::memory_order_relaxed) == &target) return -EALREADY;
   }
   return -ENOENT;
 }
@@ -88,41 +100,46 @@ void worker_pool::cancel_named(const request& cancel) noexcept {
 // The owner collects it as it collects everything; it is on its own thread, so nobody is notified.
 void worker_pool::withdraw(operation& op) noexcept {
   op.set_answer(-ECANCELED);
-  done_.push_back(op);
+  withdrawn_.push_back(op);
 }
 
 std::size_t worker_pool::threads() noexcept {
   const std::scoped_lock lock(mutex_);
-  return working_.size();
+  return count_threads();
 }
+
+std::size_t worker_pool::count_threads() const noexcept { return awake_.size() + asleep_.size(); }
 
 // --- workers -------------------------------------------------------------------------------------
 
 // One at a time: while one is on its way, those at work go on, and short operations are done before
 // it arrives. When operations block, each arrival summons the next, and all are there within a few
-// wake-ups.
-void worker_pool::summon_one() noexcept {
-  if (queued_.empty() || summoned_) return;
-  if (idle_ > 0) {
-    summoned_ = true;
-    work_or_stop_.notify_one();
-  } else if (working_.size() < max_threads_) {
-    summoned_ = start_thread() == 0;  // if not, those at work carry on
+// wake-ups. Returns whom the caller has to wake once it has let go of the lock.
+worker_pool::worker* worker_pool::summon_one() noexcept {
+  if (queued_.empty() || summoned_) return nullptr;
+  if (asleep_.empty()) {
+    // If the system refuses another thread, those at work carry on.
+    summoned_ = awake_.size() < max_threads_ && start_thread() == 0;
+    return nullptr;
   }
+  summoned_ = true;
+  awake_.splice(awake_.end(), asleep_, asleep_.begin());
+  awake_.back().summoned = true;
+  return &awake_.back();
 }
 
 int worker_pool::start_thread() noexcept {
   const all_signals_blocked during_start;
   try {
-    const auto self = working_.emplace(working_.end());
-    try {
-      self->thread = std::thread([this, self] { work(self); });
-    } catch (const std::system_error& refused) {
-      working_.erase(self);
-      return -refused.code().value();
-    }
+    if (vacant_.empty()) vacant_.emplace_back();
+    const auto self = vacant_.begin();
+    self->summoned = true;
+    self->thread = std::thread([this, self] { work(self); });
     ::pthread_setname_np(self->thread.native_handle(), "weir-io");
+    awake_.splice(awake_.end(), vacant_, self);
     return 0;
+  } catch (const std::system_error& refused) {
+    return -refused.code().value();
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
   }
@@ -130,44 +147,51 @@ int worker_pool::start_thread() noexcept {
 
 void worker_pool::work(workers::iterator self) noexcept {
   std::unique_lock lock(mutex_);
-  summoned_ = false;
-  while (!queued_.empty() || wait_for_work(lock)) carry_out(*self, lock);
-  // The destructor joins by walking `working_`, so from then on nobody may move within it.
-  if (!stopping_) ended_.splice(ended_.end(), working_, self);
+  summoned_ = self->summoned = false;
+  while (!queued_.empty() || wait_for_work(self, lock)) carry_out(*self, lock);
+  // The destructor joins by walking these lists, so from then on nobody may move between them.
+  if (stopping_) return;
+  ended_.splice(ended_.end(), asleep_, self);
+  any_ended_.store(true, std::memory_order_relaxed);
 }
 
-// False when this thread is to end.
-bool worker_pool::wait_for_work(std::unique_lock<std::mutex>& lock) noexcept {
-  bool idle_too_long = false;
-  ++idle_;
-  while (queued_.empty() && !stopping_ && !idle_too_long) {
-    if (working_.size() == 1) {
-      work_or_stop_.wait(lock);
-    } else {
-      idle_too_long = work_or_stop_.wait_for(lock, idle_before_end) == std::cv_status::timeout &&
-                      working_.size() > 1;
-    }
+// False when this thread is to end; then it is among those asleep, unless all are to end.
+bool worker_pool::wait_for_work(workers::iterator self,
+                                std::unique_lock<std::mutex>& lock) noexcept {
+  while (queued_.empty()) {
+    if (stopping_) return false;
+    asleep_.splice(asleep_.begin(), awake_, self);
+    if (!sleep_until_summoned(*self, lock)) return false;
     // Whoever was summoned has arrived, even if another took the operation meanwhile.
-    summoned_ = false;
+    summoned_ = self->summoned = false;
   }
-  --idle_;
-  return !queued_.empty();
+  return true;
+}
+
+bool worker_pool::sleep_until_summoned(worker& self, std::unique_lock<std::mutex>& lock) noexcept {
+  bool idle_too_long = false;
+  while (!self.summoned) {
+    if (stopping_ || idle_too_long) return false;
+    if (count_threads() == 1) {
+      self.wake_up.wait(lock);
+    } else {
+      idle_too_long = self.wake_up.wait_for(lock, idle_before_end) == std::cv_status::timeout &&
+                      count_threads() > 1;
+    }
+  }
+  return true;
 }
 
 void worker_pool::carry_out(worker& self, std::unique_lock<std::mutex>& lock) noexcept {
   operation& op = queued_.pop_front();
-  self.performing = &op;
-  summon_one();
+  self.performing.store(&op, std::memory_order_relaxed);
+  worker* const summoned = summon_one();
   lock.unlock();
-  const std::int32_t answer = perform(op.args);
-  lock.lock();
-  self.performing = nullptr;
-  op.set_answer(answer);
-  done_.push_back(op);
-  // Whoever made the list non-empty has notified the owner; it has not looked since.
-  if (done_.size() > 1) return;
-  lock.unlock();
-  notify_();
+  if (summoned != nullptr) summoned->wake_up.notify_one();
+  op.set_answer(perform(op.args));
+  // First, for the owner may start another operation at the same address.
+  self.performing.store(nullptr, std::memory_order_relaxed);
+  if (finished_.put(op)) notify_();
   lock.lock();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "drivers/inbox.hpp"
 #include "weir/operation.hpp"
 
 namespace weir::detail {
@@ -17,8 +19,9 @@ namespace weir::detail {
 ///
 /// Elastic: whoever takes an operation and leaves others waiting sees to it that one more thread is
 /// on its way, an idle one or, up to `max_threads`, a new one; a thread idle for seconds ends, all
-/// but the last. Idle threads sleep. The owner's thread submits, collects and cancels; `notify`
-/// tells it, from a worker's thread, that there is something to collect.
+/// but the last. Idle threads sleep, and the one that fell asleep last is the first to be woken:
+/// its memory is warm, and the others grow old. The owner's thread submits, collects and cancels;
+/// `notify` tells it, from a worker's thread, that there is something to collect.
 class worker_pool {
  public:
   worker_pool(unsigned max_threads, std::function<void()> notify);
@@ -32,8 +35,10 @@ class worker_pool {
 
   void submit(operation_queue work) noexcept;
 
-  /// Appends what has finished to `completed`; returns how many.
-  std::size_t collect(operation_queue& completed) noexcept;
+  using owner = inbox::taker;
+  /// Appends what has finished to `completed`; returns how many. The next that finishes is notified
+  /// to an owner that falls asleep; one that stays awake has to look again by itself.
+  std::size_t collect(operation_queue& completed, owner then = owner::falls_asleep) noexcept;
 
   /// Withdraws `target`, which then completes with ECANCELED.
   /// Answers as a cancel request does: 0, -EALREADY or -ENOENT.
@@ -48,30 +53,41 @@ class worker_pool {
   bool made_in_this_process() const noexcept;
 
  private:
+  /// A thread, or room for one. It is kept until the pool goes: whoever summons it may still be
+  /// about to wake it when it has ended.
   struct worker {
     std::thread thread;
-    const operation* performing = nullptr;
+    std::condition_variable wake_up;
+    bool summoned = false;  // and not yet at work
+    std::atomic<const operation*> performing = nullptr;
   };
   using workers = std::list<worker>;
 
+  void withdraw(operation& op) noexcept;
+  void join_ended() noexcept;
+
   int start_thread() noexcept;
   void work(workers::iterator self) noexcept;
-  bool wait_for_work(std::unique_lock<std::mutex>& lock) noexcept;
+  bool wait_for_work(workers::iterator self, std::unique_lock<std::mutex>& lock) noexcept;
+  bool sleep_until_summoned(worker& self, std::unique_lock<std::mutex>& lock) noexcept;
   void carry_out(worker& self, std::unique_lock<std::mutex>& lock) noexcept;
-  void summon_one() noexcept;
-  void withdraw(operation& op) noexcept;
+  worker* summon_one() noexcept;
+  std::size_t count_threads() const noexcept;
 
   const std::size_t max_threads_;
   const std::function<void()> notify_;
   const unsigned fork_generation_;
 
+  operation_queue withdrawn_;  // the owner's
+  inbox finished_;
+  std::atomic<bool> any_ended_ = false;
+
   std::mutex mutex_;  // guards everything below
-  std::condition_variable work_or_stop_;
   operation_queue queued_;
-  operation_queue done_;
-  workers working_;
-  workers ended_;  // to be joined
-  std::size_t idle_ = 0;
+  workers awake_;   // at work, or on their way
+  workers asleep_;  // the last to fall asleep in front
+  workers ended_;   // to be joined
+  workers vacant_;
   bool summoned_ = false;  // one more thread is on its way
   bool stopping_ = false;
 };

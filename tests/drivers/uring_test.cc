@@ -32,10 +32,11 @@ constexpr std::uint64_t every_opcode = (std::uint64_t{1} << opcode_count) - 1;
 
 constexpr std::uint64_t only(opcode op) { return std::uint64_t{1} << static_cast<unsigned>(op); }
 
-/// A kernel that lacks something, and what must work there all the same.
+/// A kernel that lacks something, or is asked for something, and what must work there all the same.
 struct older_kernel {
   std::string name;
   uring_restrictions restrictions;
+  unsigned sqpoll_idle_ms = 0;
 };
 std::ostream& operator<<(std::ostream& out, const older_kernel& kernel) {
   return out << kernel.name;
@@ -48,7 +49,8 @@ class uring_on : public ::testing::TestWithParam<older_kernel> {
     if (!report.available) GTEST_SKIP() << "SKIPPED: " << report.reason;
   }
 
-  io_context& open(const driver_limits& limits = {.queue_depth = 16, .threads = 4}) {
+  io_context& open(driver_limits limits = {.queue_depth = 16, .threads = 4}) {
+    limits.sqpoll_idle_ms = GetParam().sqpoll_idle_ms;
     auto opened = open_uring(limits, GetParam().restrictions);
     if (!opened) throw std::runtime_error(opened.error().call);
     context_ = std::make_unique<io_context>(std::move(*opened));
@@ -69,6 +71,10 @@ constexpr std::uint64_t newer_opcodes = only(opcode::renameat) | only(opcode::un
 std::vector<older_kernel> older_kernels() {
   std::vector<older_kernel> kernels = {
       {"this_kernel", {}},
+      {"with_a_submission_thread", {}, 1},
+      {"with_a_submission_thread_before_5_18",
+       {.refused_setup_flags = IORING_SETUP_SUBMIT_ALL},
+       50},
       {"before_6_1", {.refused_setup_flags = IORING_SETUP_DEFER_TASKRUN}},
       {"before_6_0", {.refused_setup_flags = IORING_SETUP_SINGLE_ISSUER}},
       {"before_5_19",
@@ -562,6 +568,26 @@ TEST_F(uring, keeps_the_kernels_workers_within_their_bound) {
   EXPECT_TRUE(all_answered(syncs, 0));
   EXPECT_GE(watch.most(), 1) << "there was nothing to bound";
   EXPECT_LE(watch.most(), 2);
+}
+
+// So large that kernel workers copy them, several at a time.
+TEST_F(uring, large_reads_are_whole_and_their_workers_few) {
+  constexpr std::size_t size = 16 << 20;
+  constexpr std::size_t length = 512 << 10;
+  const descriptor file = make_patterned_file(directory_ / "file", size);
+  const auto context = open_context("uring", {.queue_depth = 64, .threads = 3});
+  std::vector<std::byte> memory(size);
+  worker_watch watch;
+  batch reads;
+  for (std::size_t at = 0; at < size; at += length) {
+    add(reads, read_request(file.get(), std::span(memory).subspan(at, length), at)).then =
+        [&](recorded&) { watch.on_completion(); };
+  }
+  start_all(*context, reads);
+  context->run();
+  EXPECT_TRUE(all_answered(reads, length));
+  EXPECT_TRUE(holds_pattern(memory, 0));
+  EXPECT_LE(watch.most(), 3);
 }
 
 // Invariant 15

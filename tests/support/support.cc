@@ -24,6 +24,7 @@
 #include <fstream>
 #include <iterator>
 #include <ostream>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -335,6 +336,22 @@ std::string everything_from(int fd) {
   }
 }
 
+// A thread that has been joined may still be listed for a while, when the machine is busy: its
+// flags (the seventh field after the name in proc(5)'s stat) then say that it ends.
+bool is_ending(const std::filesystem::path& task) {
+  constexpr unsigned long ends = 0x4;  // PF_EXITING
+  std::string line;
+  std::getline(std::ifstream(task / "stat"), line);
+  const std::size_t after_name = line.rfind(") ");
+  if (after_name == std::string::npos) return true;  // it has just gone
+  std::istringstream fields(line.substr(after_name + 2));
+  std::string skipped;
+  for (int i = 0; i < 6; ++i) fields >> skipped;
+  unsigned long flags = 0;
+  fields >> flags;
+  return (flags & ends) != 0;
+}
+
 template <class Wanted>
 std::size_t count_tasks(Wanted wanted) {
   std::size_t count = 0;
@@ -342,7 +359,7 @@ std::size_t count_tasks(Wanted wanted) {
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", ended)) {
     std::string name;
     std::getline(std::ifstream(task.path() / "comm"), name);
-    if (wanted(name)) ++count;
+    if (wanted(name) && !is_ending(task.path())) ++count;
   }
   return count;
 }

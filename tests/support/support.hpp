@@ -222,6 +222,7 @@ child_outcome run_in_child(const std::function<void()>& body);
 void refuse_system_call(long number, int error);
 void die_of_system_call(long number);
 
+/// Of this process, but those that are ending: who has been joined is gone.
 std::size_t count_threads();
 std::size_t count_descriptors();
 /// io_uring's own threads (io-wq) of this process.

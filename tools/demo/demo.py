@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The main job on real files: copies a tree and a large file with every driver, checks every byte,
-and prints what it took, beside cp -r. Works in a folder of its own under the build folder, and
-removes it at the end."""
+"""The main job on real files: measures the disk, then copies a tree and a large file with every
+driver, checks every byte, and prints what it took, beside cp -r. Works in a folder of its own under
+the build folder, and removes it at the end."""
 
 import argparse
 import json
@@ -93,6 +93,8 @@ def main():
     weir = build / "weir"
 
     subprocess.run([weir, "doctor", build], check=True)
+    print("\nThe same disk, every driver beside plain pread, for some seconds:\n", flush=True)
+    subprocess.run([weir, "bench", "--quick", build], check=True)
     work = pathlib.Path(tempfile.mkdtemp(prefix="demo.", dir=build))
     try:
         show(weir, work)

@@ -1,9 +1,7 @@
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -14,6 +12,7 @@
 #include "copier.hpp"
 #include "copy_plan.hpp"
 #include "failures.hpp"
+#include "interrupts.hpp"
 #include "progress.hpp"
 #include "subcommands.hpp"
 #include "weir/weir.hpp"
@@ -31,36 +30,6 @@ struct cp_arguments {
   bool recursive = false;
   copy_options copy;
 };
-
-// Set by the signal handler, looked at between blocks.
-std::atomic<bool> interrupted = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
-volatile sig_atomic_t interrupting_signal = 0;
-
-void on_interrupt(int signal) {
-  interrupting_signal = signal;
-  interrupted = true;
-}
-
-// Once: a second Ctrl-C, if the disk does not even answer, ends the program at once.
-void listen_for_interrupts() {
-  struct sigaction action{};
-  action.sa_handler = on_interrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  ::sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction before{};
-    ::sigaction(signal, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) ::sigaction(signal, &action, nullptr);  // as nohup(1) asks
-  }
-}
-
-// As whoever started this expects of a program that was interrupted: it ends by that signal.
-int end_by_signal() {
-  ::signal(interrupting_signal, SIG_DFL);
-  ::raise(interrupting_signal);
-  return 1;
-}
 
 // Each lane has two files open; some descriptors are the driver's and the standard streams'.
 unsigned lanes_for_descriptors() {

@@ -27,6 +27,7 @@
 
 #include "file_system.hpp"
 #include "subcommands.hpp"
+#include "text_page.hpp"
 #include <weir/driver.hpp>
 
 namespace weir::tools {
@@ -307,54 +308,6 @@ std::string as_json(const doctor_report& report, const std::string& path) {
 
 // --- As text -------------------------------------------------------------------------------------
 
-/// Headings, and rows of a label and a text that goes on below itself where the line is full.
-class page {
- public:
-  void heading(const std::string& title) { text_ += (text_.empty() ? "" : "\n") + title + "\n"; }
-
-  void row(const std::string& label, const std::string& text) {
-    std::string line = "  " + label;
-    line.resize(std::max(line.size() + 1, indent), ' ');
-    bool fresh = true;
-    for (const auto part : std::views::split(text, ' ')) {
-      const std::string_view word(part.begin(), part.end());
-      if (!fresh && line.size() + 1 + word.size() > width) {
-        add(line);
-        line.assign(indent, ' ');
-        fresh = true;
-      }
-      if (!fresh) line += ' ';
-      line += word;
-      fresh = false;
-    }
-    add(line);
-  }
-
-  const std::string& text() const noexcept { return text_; }
-
- private:
-  // A path may hold what a terminal would obey.
-  void add(std::string line) {
-    std::ranges::replace_if(line, [](unsigned char c) { return c < ' ' || c == 127; }, '?');
-    text_ += line + "\n";
-  }
-
-  static constexpr std::size_t width = 100;
-  static constexpr std::size_t indent = 24;
-  std::string text_;
-};
-
-std::string shown_bytes(std::uint64_t count) {
-  static constexpr std::array units = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  auto value = static_cast<double>(count);
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < std::size(units); ++unit) value /= 1024;
-  std::ostringstream text;
-  const bool whole = value == static_cast<double>(static_cast<std::uint64_t>(value));
-  text << std::fixed << std::setprecision(whole ? 0 : 1) << value << " " << units[unit];
-  return text.str();
-}
-
 std::string shown_count(std::uint64_t count) { return std::to_string(count); }
 
 std::string shown_limit(const limit& l, const char* name, std::string (*shown)(std::uint64_t)) {
@@ -391,7 +344,7 @@ std::string shown_memory(const std::string& bytes) {
   return std::istringstream(bytes) >> count ? shown_bytes(count) : "unlimited";
 }
 
-void show(page& out, const limits_report& limits) {
+void show(text_page& out, const limits_report& limits) {
   out.heading("Limits");
   out.row("locked memory", shown_limit(limits.memlock, "RLIMIT_MEMLOCK", shown_bytes));
   out.row("open files", shown_limit(limits.nofile, "RLIMIT_NOFILE", shown_count));
@@ -405,7 +358,7 @@ void show(page& out, const limits_report& limits) {
   if (limits.cpu_max) out.row("cgroup CPUs", shown_cpus(*limits.cpu_max));
 }
 
-void show(page& out, const std::vector<driver_report>& drivers, const choice_report& choice) {
+void show(text_page& out, const std::vector<driver_report>& drivers, const choice_report& choice) {
   out.heading("Drivers");
   for (const driver_report& each : drivers) {
     const std::string name(each.name);
@@ -440,7 +393,7 @@ std::string shown_feature(const feature_name& name, const file_system_report& fo
   return text;
 }
 
-void show(page& out, const file_system_report& found) {
+void show(text_page& out, const file_system_report& found) {
   out.heading("File system");
   out.row("path", found.path + " (" + found.kind + ")");
   std::string mounted = found.source + " (" + found.device + ")";
@@ -457,7 +410,7 @@ void show(page& out, const file_system_report& found) {
   for (const feature_name& each : feature_names) out.row(each.label, shown_feature(each, found));
 }
 
-void show_policy(page& out, const choice_report& choice, const file_system_report& found) {
+void show_policy(text_page& out, const choice_report& choice, const file_system_report& found) {
   if (found.tried_on.empty()) return;
   out.heading("What weir does here");
   out.row("buffered", buffered_policy(choice, found));
@@ -466,7 +419,7 @@ void show_policy(page& out, const choice_report& choice, const file_system_repor
 }
 
 std::string as_text(const doctor_report& report) {
-  page out;
+  text_page out;
   out.heading("Machine");
   out.row("weir", WEIR_VERSION);
   out.row("kernel", std::string("Linux ") + report.kernel.release + ", " + report.kernel.machine);

@@ -17,7 +17,6 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
-#include <csignal>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -31,6 +30,7 @@
 #include <utility>
 #include <vector>
 
+#include "temporary_file.hpp"
 #include <weir/buffer.hpp>
 
 namespace weir::tools {
@@ -108,61 +108,6 @@ feature refused(const std::string& call, int error, const std::string& remark = 
 }
 
 // --- Files to try things on ----------------------------------------------------------------------
-
-/// Owns a descriptor, or holds the negative errno of the call that should have made one.
-class descriptor {
- public:
-  descriptor() noexcept = default;
-  explicit descriptor(int fd) noexcept : fd_(fd < 0 ? -errno : fd) {}
-  descriptor(descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -EBADF)) {}
-  descriptor& operator=(descriptor&&) = delete;
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-  int get() const noexcept { return fd_; }
-  int error() const noexcept { return fd_ < 0 ? -fd_ : 0; }
-
- private:
-  int fd_ = -EBADF;
-};
-
-/// No signal is delivered while it lives.
-class signals_held {
- public:
-  signals_held() noexcept {
-    sigset_t every;
-    sigfillset(&every);
-    ::pthread_sigmask(SIG_SETMASK, &every, &before_);
-  }
-  signals_held(const signals_held&) = delete;
-  signals_held& operator=(const signals_held&) = delete;
-  ~signals_held() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
-
-descriptor open_unnamed(const std::string& directory, int flags) noexcept {
-  return descriptor(
-      ::open(directory.c_str(), O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC | flags, 0600));
-}
-
-// Where O_TMPFILE is not known (NFS, FAT, many FUSE file systems): a file that has a name for two
-// system calls, with signals held, so that Ctrl-C does not leave it behind. Opened a second time
-// for the flags, since a refused O_DIRECT leaves the file that O_CREAT has made.
-descriptor open_briefly_named(const std::string& directory, int flags) {
-  std::string name = directory + "/.weir-doctor-XXXXXX";
-  const signals_held held;
-  descriptor created(::mkostemp(name.data(), O_CLOEXEC));
-  if (!created) return created;
-  descriptor opened(::open(name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags));
-  ::unlink(name.c_str());
-  return opened;
-}
 
 descriptor open_for_reading(const std::string& file, int flags) noexcept {
   // O_NONBLOCK: no file that is read here may make the doctor wait.

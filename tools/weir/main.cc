@@ -1,8 +1,9 @@
 // The weir command. Exit status: 0 done; 1 something failed, and a sentence on standard error says
 // what; 2 the command line was not understood.
 //
-//   doctor.cc        what this machine and a file system offer
+//   bench.cc         how fast a disk is with each driver
 //   cp.cc            copies files
+//   doctor.cc        what this machine and a file system offer
 //   file_system.*    tries what a file system offers, for the doctor and for cp
 
 #include <fcntl.h>
@@ -28,7 +29,8 @@ using weir::tools::action;
 constexpr int failed = 1;
 constexpr int misused = 2;
 
-constexpr std::array<weir::tools::subcommand, 2> subcommands = {
+constexpr std::array<weir::tools::subcommand, 3> subcommands = {
+    &weir::tools::add_bench,
     &weir::tools::add_cp,
     &weir::tools::add_doctor,
 };

@@ -24,6 +24,7 @@ using action = std::function<int()>;
 /// To add one: its file, a declaration here, a row in main.cc.
 using subcommand = void (*)(CLI::App& app, action& chosen);
 
+void add_bench(CLI::App& app, action& chosen);
 void add_cp(CLI::App& app, action& chosen);
 void add_doctor(CLI::App& app, action& chosen);
 
