@@ -41,6 +41,10 @@ bool event_fd::drain() noexcept {
   return true;
 }
 
+bool event_fd::drain_signals() noexcept {
+  return read_count() && signalled_.exchange(false, std::memory_order_acq_rel);
+}
+
 bool event_fd::read_count() const noexcept {
   std::uint64_t count;
   for (;;) {

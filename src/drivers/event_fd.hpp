@@ -30,6 +30,9 @@ class event_fd {
   /// The same where the kernel, too, writes to `fd`, which `clear` would not notice.
   bool drain() noexcept;
 
+  /// Drains, and says whether anybody but the kernel had signalled.
+  bool drain_signals() noexcept;
+
  private:
   bool read_count() const noexcept;
 

@@ -88,7 +88,9 @@ class linux_aio_driver final : public driver {
   std::int32_t cancel(const request& what) noexcept;
   void give_back(iocb& block) noexcept { free_.push_back(&block); }
 
-  void collect(operation_queue& completed) noexcept;
+  using owner = worker_pool::owner;
+  bool clear_wake_ups() noexcept;
+  void collect(operation_queue& completed, owner then) noexcept;
   void take_from_ring(operation_queue& completed) noexcept;
   void take_from_kernel(operation_queue& completed) noexcept;
   void take_event(const io_event& event, operation_queue& completed) noexcept;
@@ -208,22 +210,34 @@ std::int32_t linux_aio_driver::cancel(const request& what) noexcept {
 
 // --- completion ----------------------------------------------------------------------------------
 
+// The kernel writes to the eventfd for each transfer. Reading it costs as much as the rest of a
+// turn, so while the ring by itself gives something to complete, that is left until this thread
+// waits.
 void linux_aio_driver::reap(operation_queue& completed, deadline until) noexcept {
-  const bool signalled = outside_.wake_ups().drain();
-  collect(completed);
-  if (!completed.empty() || signalled || until == deadline::now()) return;
+  const owner next = outside_.shown() ? owner::falls_asleep : owner::stays_awake;
+  const bool woken = clear_wake_ups();
+  collect(completed, next);
+  if (!completed.empty() || woken || until == deadline::now()) return;
+  const bool woken_meanwhile = outside_.wake_ups().drain_signals();
+  collect(completed, owner::falls_asleep);
+  if (!completed.empty() || woken_meanwhile) return;
   outside_.wait(until);
-  outside_.wake_ups().drain();
-  collect(completed);
+  clear_wake_ups();
+  collect(completed, next);
 }
 
-void linux_aio_driver::collect(operation_queue& completed) noexcept {
+// Whoever looks at fd() must not see what is being taken now.
+bool linux_aio_driver::clear_wake_ups() noexcept {
+  return outside_.shown() ? outside_.wake_ups().drain_signals() : outside_.wake_ups().clear();
+}
+
+void linux_aio_driver::collect(operation_queue& completed, owner then) noexcept {
   completed.append(std::move(cancels_));
   const std::size_t before = completed.size();
   const auto* ring = reinterpret_cast<const completion_ring*>(context_);
   ring->magic == ring_magic ? take_from_ring(completed) : take_from_kernel(completed);
   if (!to_threads_.empty()) pool_->submit(std::move(to_threads_));
-  pool_->collect(completed);
+  pool_->collect(completed, then);
   in_flight_ -= completed.size() - before;
   outside_.collect(completed);
 }

@@ -120,13 +120,13 @@ std::expected<target, std::string> target::scratch_in(const std::string& directo
   }
   target scratch(std::move(made), "a scratch file in " + in_quotes(directory), size, true);
   const std::error_code error =
-      scratch.fill(options.size != 0 ? std::chrono::seconds::max() : options.patience);
+      scratch.fill(options.size != 0 ? std::chrono::nanoseconds::max() : options.patience);
   if (error) return failed("write a scratch file in", directory, error.value());
   return scratch;
 }
 
 // Written back again and again, so that the clock tells how fast the disk is.
-std::error_code target::fill(std::chrono::seconds patience) {
+std::error_code target::fill(std::chrono::nanoseconds patience) {
   constexpr std::uint64_t between_syncs = 32 * mib;
   const auto started = std::chrono::steady_clock::now();
   buffer block(mib);

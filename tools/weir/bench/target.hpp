@@ -22,7 +22,7 @@ void fill_with_noise(std::span<std::byte> memory, std::uint64_t seed) noexcept;
 struct scratch_options {
   std::uint64_t size = 0;  ///< 0: `most`, or less where there is little room or memory
   std::uint64_t most = 0;
-  std::chrono::seconds patience{};  ///< of that, what can be written in so long
+  std::chrono::nanoseconds patience{};  ///< of that, what can be written in so long
 };
 
 /// The file that is measured: one of the user's, which is only read, or a scratch file, which has
@@ -63,7 +63,7 @@ class target {
         description_(std::move(description)),
         size_(size),
         scratch_(scratch) {}
-  std::error_code fill(std::chrono::seconds patience);
+  std::error_code fill(std::chrono::nanoseconds patience);
 
   descriptor file_;
   std::string description_;
