@@ -1,6 +1,8 @@
 // How long it takes to wake a loop that sleeps: from `start` on one thread to the completion on the
-// context's, beside a write(2) to an eventfd and the epoll_wait(2) that it ends.
+// context's, beside a write(2) to an eventfd and the epoll_wait(2) that it ends. The two threads
+// have a core each: whether they share one would decide everything, and differ from run to run.
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -21,6 +23,33 @@
 namespace {
 
 using namespace weir::bench;
+
+/// The two cores; the same twice where there is only one.
+struct core_pair {
+  unsigned waking = 0;
+  unsigned sleeping = 0;
+};
+
+core_pair choose_cores() {
+  cpu_set_t mine;
+  checked("sched_getaffinity", ::sched_getaffinity(0, sizeof mine, &mine));
+  core_pair chosen;
+  unsigned found = 0;
+  for (unsigned core = 0; core < CPU_SETSIZE && found < 2; ++core) {
+    if (!CPU_ISSET(core, &mine)) continue;
+    if (found++ == 0) chosen.waking = core;
+    chosen.sleeping = core;
+  }
+  return chosen;
+}
+
+/// The calling thread.
+void run_on(unsigned core) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(core, &one);
+  checked("sched_setaffinity", ::sched_setaffinity(0, sizeof one, &one));
+}
 
 /// Whether a thread of this process sleeps in the kernel.
 class sleep_watch {
@@ -72,8 +101,9 @@ std::vector<double> wake_again_and_again(int times, const sleep_watch& sleeper, 
 
 class weir_sleeper {
  public:
-  explicit weir_sleeper(const char* driver)
+  weir_sleeper(const char* driver, unsigned core)
       : thread_({.name = driver}), find_(*this, &tell_thread), nop_(*this, &tell_arrival) {
+    if (const auto pinned = thread_.run_on(core); !pinned) fail("run_on", pinned.error().value());
     thread_.context().start(find_);
     there_.wait();
   }
@@ -105,12 +135,15 @@ class weir_sleeper {
 
 class epoll_sleeper {
  public:
-  epoll_sleeper()
+  explicit epoll_sleeper(unsigned core)
       : event_(checked("eventfd", ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))),
         epoll_(checked("epoll_create1", ::epoll_create1(EPOLL_CLOEXEC))) {
     epoll_event interest{.events = EPOLLIN, .data = {}};
     checked("epoll_ctl", ::epoll_ctl(epoll_, EPOLL_CTL_ADD, event_, &interest));
-    thread_ = std::jthread([this](const std::stop_token& stop) { loop(stop); });
+    thread_ = std::jthread([this, core](const std::stop_token& stop) {
+      run_on(core);
+      loop(stop);
+    });
     there_.wait();
   }
   epoll_sleeper(const epoll_sleeper&) = delete;
@@ -150,15 +183,17 @@ class epoll_sleeper {
 int body(int argc, char** argv) {
   program run(argc, argv, "wake", "How long does it take to wake a loop that sleeps?");
   const int times = run.unless_quick(2'000, 50);
-  epoll_sleeper by_epoll;
+  const core_pair cores = choose_cores();
+  run_on(cores.waking);
+  epoll_sleeper by_epoll(cores.sleeping);
   const auto peer = [&] { return by_epoll(times); };
   for (const char* driver : {"uring", "linux_aio", "threads"}) {
-    weir_sleeper ours(driver);
+    weir_sleeper ours(driver, cores.sleeping);
     compare_percentiles(
         run, "from start to completion, a thread asleep in between", {50, 99},
         std::string("weir ") + driver, [&] { return ours(times); }, "eventfd and epoll", peer);
   }
-  epoll_sleeper another;
+  epoll_sleeper another(cores.sleeping);
   compare_percentiles(
       run, "from start to completion, a thread asleep in between", {50, 99}, "eventfd and epoll",
       [&] { return another(times); }, "another of the same: noise", peer);

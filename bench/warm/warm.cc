@@ -58,6 +58,18 @@ void compare_on_all_cores(program& run, const scratch_file& file) {
   }
 }
 
+/// What copies much may do so on several cores.
+void compare_large_on_all_cores(program& run, const scratch_file& file) {
+  for (const std::size_t block : {128 * kib, mib}) {
+    const workload work = reads_of(file, block);
+    const conditions under = on_cores(work, "all cores, wall time");
+    const contestant ours = weir_on({.name = "uring"}, work, timed_by::wall);
+    run.compare(under, ours, raw_ring(tuning::tuned, work, timed_by::wall));
+    run.compare(under, ours, calls(call::pread, work, timed_by::wall));
+    run.compare(under, ours, libuv(4, work, timed_by::wall));
+  }
+}
+
 void compare_large(program& run, const scratch_file& file) {
   for (const std::size_t block : {64 * kib, 128 * kib, mib}) {
     const workload work = reads_of(file, block);
@@ -69,6 +81,7 @@ int body(int argc, char** argv) {
   program run(argc, argv, "warm", "What does a read cost that the page cache answers?");
   const scratch_file file(16 * mib);
   compare_on_all_cores(run, file);
+  compare_large_on_all_cores(run, file);
   stay_on_one_core();
   compare_on_one_core(run, file);
   compare_large(run, file);
