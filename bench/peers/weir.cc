@@ -50,20 +50,21 @@ void coroutines::operator()(std::uint64_t operations) {
   }(std::move(all)));
 }
 
+void expect_all(const result<std::size_t>& moved, std::size_t wanted) {
+  if (moved && *moved == wanted) return;
+  expect_whole("weir", moved ? static_cast<long long>(*moved) : -moved.error().value(), wanted);
+}
+
 task<void> coroutines::work_on(buffer& memory) {
-  const auto check = [this](const result<std::size_t>& moved) {
-    expect_whole("weir", moved ? static_cast<long long>(*moved) : -moved.error().value(),
-                 work_.block);
-  };
   while (left_ > 0) {
     --left_;
     const place where = places_.next();
     file& at = files_[where.file];
     if (!where.write) {
-      check(co_await at.read_at(memory.span(), where.offset));
+      expect_all(co_await at.read_at(memory.span(), where.offset), work_.block);
       continue;
     }
-    check(co_await at.write_at(memory.span(), where.offset));
+    expect_all(co_await at.write_at(memory.span(), where.offset), work_.block);
     if (work_.kind != work_kind::durable) continue;
     if (const auto synced = co_await at.datasync(); !synced) {
       fail("datasync", synced.error().value());
