@@ -312,13 +312,15 @@ class watching_driver final : public wrapping_driver {
       : wrapping_driver(std::move(inner)), reading_(reading) {}
 
   void submit(operation_queue& staged) noexcept override {
+    operation_queue reads;
     operation_queue others;
-    while (!staged.empty() && staged.front().args.op != opcode::getdents) {
-      others.push_back(staged.pop_front());
+    while (!staged.empty()) {
+      operation& op = staged.pop_front();
+      (op.args.op == opcode::getdents ? reads : others).push_back(op);
     }
-    reading_ = reading_ || !staged.empty();
+    reading_ = reading_ || !reads.empty();
     wrapping_driver::submit(others);
-    others.append(std::move(staged));
+    others.append(std::move(reads));
     staged = std::move(others);
   }
 

@@ -102,7 +102,7 @@ class linux_aio_driver final : public driver {
   std::vector<iocb*> free_;       // those not with the kernel
   std::vector<iocb*> to_submit_;  // prepared in this turn
   operation_queue to_threads_;    // this turn's operations for the pool
-  operation_queue cancels_;       // answered, not yet reaped
+  operation_queue answered_;      // without a thread, not yet reaped
   std::size_t in_flight_ = 0;     // with the kernel or the pool, cancel requests aside
   readiness outside_;             // woken by the kernel, the pool and wake()
   worker_pool_ptr pool_;          // last: its threads signal `outside_` until they have ended
@@ -141,7 +141,12 @@ void linux_aio_driver::submit(operation_queue& staged) noexcept {
       staged.pop_front();
       submit_prepared();  // its target may be among these
       op.set_answer(cancel(op.args));
-      cancels_.push_back(op);
+      answered_.push_back(op);
+      continue;
+    }
+    if (op.args.op == opcode::nop) {
+      op.set_answer(0);  // a thread would take longer to be woken
+      answered_.push_back(staged.pop_front());
       continue;
     }
     if (readiness::takes(op.args.op)) {
@@ -232,7 +237,7 @@ bool linux_aio_driver::clear_wake_ups() noexcept {
 }
 
 void linux_aio_driver::collect(operation_queue& completed, owner then) noexcept {
-  completed.append(std::move(cancels_));
+  completed.append(std::move(answered_));
   const std::size_t before = completed.size();
   const auto* ring = reinterpret_cast<const completion_ring*>(context_);
   ring->magic == ring_magic ? take_from_ring(completed) : take_from_kernel(completed);

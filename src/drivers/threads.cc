@@ -30,7 +30,10 @@ class threads_driver final : public driver {
         staged.pop_front();
         pool_->submit(std::exchange(work, {}));  // its target may be among these
         op.set_answer(cancel(op.args));
-        cancels_.push_back(op);
+        answered_.push_back(op);
+      } else if (op.args.op == opcode::nop) {
+        op.set_answer(0);  // a thread would take longer to be woken
+        answered_.push_back(staged.pop_front());
       } else if (readiness::takes(op.args.op)) {
         outside_.start(staged.pop_front());
       } else if (in_flight_ < queue_depth_) {
@@ -76,14 +79,14 @@ class threads_driver final : public driver {
   }
 
   void collect(operation_queue& completed, owner then) noexcept {
-    completed.append(std::move(cancels_));
+    completed.append(std::move(answered_));
     in_flight_ -= pool_->collect(completed, then);
     outside_.collect(completed);
   }
 
   const std::size_t queue_depth_;
   std::size_t in_flight_ = 0;  // with the pool
-  operation_queue cancels_;    // answered, not yet reaped
+  operation_queue answered_;   // without a thread, not yet reaped
   readiness outside_;
   worker_pool_ptr pool_;  // last: its threads signal `outside_` until they have ended
 };
