@@ -32,15 +32,19 @@ class aio_context {
   blocks memory_;
   io_context_t context_ = nullptr;
   std::vector<iocb> all_;
-  std::vector<iocb*> free_;
+  free_slots free_;
   std::vector<iocb*> staged_;
   std::vector<io_event> events_;
 };
 
 aio_context::aio_context(const workload& work)
-    : work_(work), places_(work), memory_(work), all_(work.depth), events_(work.depth) {
+    : work_(work),
+      places_(work),
+      memory_(work),
+      all_(work.depth),
+      free_(work.depth),
+      events_(work.depth) {
   checked("io_setup", ::io_setup(static_cast<int>(work.depth), &context_));
-  for (iocb& each : all_) free_.push_back(&each);
 }
 
 void aio_context::prepare(iocb& block) {
@@ -70,7 +74,7 @@ std::size_t aio_context::reap() {
   for (int i = 0; i < count; ++i) {
     const io_event& each = events_[static_cast<std::size_t>(i)];
     expect_whole("libaio", static_cast<long>(each.res), work_.block);
-    free_.push_back(each.obj);
+    free_.give_back(static_cast<unsigned>(each.obj - all_.data()));
   }
   return static_cast<std::size_t>(count);
 }
@@ -79,9 +83,9 @@ void aio_context::operator()(std::uint64_t operations) {
   std::uint64_t to_start = operations;
   for (std::uint64_t over = 0; over < operations; over += reap()) {
     for (; to_start > 0 && !free_.empty(); --to_start) {
-      prepare(*free_.back());
-      staged_.push_back(free_.back());
-      free_.pop_back();
+      iocb& one = all_[free_.take()];
+      prepare(one);
+      staged_.push_back(&one);
     }
     submit();
   }

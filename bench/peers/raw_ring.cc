@@ -4,7 +4,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "peers/peers.hpp"
 
@@ -35,14 +34,13 @@ class ring {
   places places_;
   blocks memory_;
   io_uring ring_{};
-  std::vector<unsigned> free_;
+  free_slots free_;
 };
 
 ring::ring(tuning how, const workload& work)
-    : work_(work), tuned_(how == tuning::tuned), places_(work), memory_(work) {
+    : work_(work), tuned_(how == tuning::tuned), places_(work), memory_(work), free_(work.depth) {
   set_up();
   if (tuned_) register_all();
-  for (unsigned slot = 0; slot < work.depth; ++slot) free_.push_back(slot);
 }
 
 void ring::set_up() {
@@ -108,7 +106,7 @@ unsigned ring::reap() {
     const bool is_sync = syncs && (cqe->user_data & more_follows) == 0;
     expect_whole("io_uring", cqe->res, is_sync ? 0 : work_.block);
     if ((cqe->user_data & more_follows) != 0) continue;
-    free_.push_back(static_cast<unsigned>(cqe->user_data));
+    free_.give_back(static_cast<unsigned>(cqe->user_data));
     ++over;
   }
   io_uring_cq_advance(&ring_, taken);
@@ -118,11 +116,7 @@ unsigned ring::reap() {
 void ring::operator()(std::uint64_t operations) {
   std::uint64_t to_start = operations;
   for (std::uint64_t over = 0; over < operations; over += reap()) {
-    for (; to_start > 0 && !free_.empty(); --to_start) {
-      const unsigned slot = free_.back();
-      free_.pop_back();
-      start(slot);
-    }
+    for (; to_start > 0 && !free_.empty(); --to_start) start(free_.take());
     checked("io_uring_submit_and_wait", io_uring_submit_and_wait(&ring_, 1));
   }
 }

@@ -99,4 +99,31 @@ class blocks {
   std::size_t size_;
 };
 
+/// The slots that are not in flight, taken in the order in which they came free: the coroutines'
+/// and the loops' buffers take turns, too, and whoever took the hottest buffer first would copy
+/// faster.
+class free_slots {
+ public:
+  explicit free_slots(unsigned count) : slots_(count), count_(count) {
+    for (unsigned slot = 0; slot < count; ++slot) slots_[slot] = slot;
+  }
+
+  bool empty() const noexcept { return count_ == 0; }
+  unsigned take() noexcept {
+    const unsigned slot = slots_[first_];
+    first_ = first_ + 1 == slots_.size() ? 0 : first_ + 1;
+    --count_;
+    return slot;
+  }
+  void give_back(unsigned slot) noexcept {
+    const std::size_t end = first_ + count_++;
+    slots_[end < slots_.size() ? end : end - slots_.size()] = slot;
+  }
+
+ private:
+  std::vector<unsigned> slots_;
+  std::size_t first_ = 0;
+  std::size_t count_;
+};
+
 }  // namespace weir::bench
