@@ -26,8 +26,9 @@ contestant weir_on(const driver_options& options, const workload& work, timed_by
                    preparation before = {});
 
 enum class tuning {
-  plain,  ///< no flags, nothing registered
-  tuned,  ///< SINGLE_ISSUER, DEFER_TASKRUN, registered files and buffers
+  plain,       ///< no flags, nothing registered
+  tuned,       ///< SINGLE_ISSUER, DEFER_TASKRUN, registered files and buffers
+  by_workers,  ///< plain, but kernel workers carry everything out (IOSQE_ASYNC)
 };
 contestant raw_ring(tuning how, const workload& work, timed_by by, preparation before = {});
 

@@ -31,6 +31,7 @@ class ring {
 
   workload work_;
   bool tuned_;
+  bool by_workers_;
   places places_;
   blocks memory_;
   io_uring ring_{};
@@ -38,7 +39,12 @@ class ring {
 };
 
 ring::ring(tuning how, const workload& work)
-    : work_(work), tuned_(how == tuning::tuned), places_(work), memory_(work), free_(work.depth) {
+    : work_(work),
+      tuned_(how == tuning::tuned),
+      by_workers_(how == tuning::by_workers),
+      places_(work),
+      memory_(work),
+      free_(work.depth) {
   set_up();
   if (tuned_) register_all();
 }
@@ -79,6 +85,7 @@ void ring::start(unsigned slot) {
     io_uring_prep_write(sqe, fd, memory_[slot], length, where.offset);
   }
   if (tuned_) sqe->flags |= IOSQE_FIXED_FILE;
+  if (by_workers_) sqe->flags |= IOSQE_ASYNC;
   sqe->user_data = slot;
   if (work_.kind != work_kind::durable) return;
   sqe->flags |= IOSQE_IO_LINK;
@@ -123,11 +130,27 @@ void ring::operator()(std::uint64_t operations) {
 
 }  // namespace
 
+namespace {
+
+std::string name_of(tuning how) {
+  switch (how) {
+    case tuning::tuned:
+      return "tuned ring";
+    case tuning::by_workers:
+      return "ring with workers";
+    case tuning::plain:
+      break;
+  }
+  return "plain ring";
+}
+
+}  // namespace
+
 contestant raw_ring(tuning how, const workload& work, timed_by by, preparation before) {
   auto made = std::make_shared<ring>(how, work);
   return in_process(
-      how == tuning::tuned ? "tuned ring" : "plain ring", by,
-      [made](std::uint64_t operations) { (*made)(operations); }, std::move(before));
+      name_of(how), by, [made](std::uint64_t operations) { (*made)(operations); },
+      std::move(before));
 }
 
 }  // namespace weir::bench
