@@ -288,7 +288,7 @@ namespace {
 
 // tmpfs cannot say what is resident, and all of it is; io_uring hands each of its reads to a
 // thread.
-void learn(residency& about, at_once came, const request& what) noexcept {
+void learn_of_failure(residency& about, at_once came, const request& what) noexcept {
   const bool known = (about.hints() & hint::memory) != 0;
   if (came == at_once::never && !known && is_memory(what.fd)) {
     about.learn_hints(hint::memory);
@@ -306,8 +306,12 @@ bool read_at_once(io_context& context, operation& op, file_state* file) noexcept
   if (!context.spend_on(what.length)) return false;
   what.hints |= file->resident.hints();
   const at_once came = context.may_read_ ? read_resident(op) : context.driver_->try_at_once(op);
-  learn(file->resident, came, what);
-  return came == at_once::done;
+  if (came == at_once::done) {
+    file->resident.learn(came);
+    return true;
+  }
+  learn_of_failure(file->resident, came, what);
+  return false;
 }
 
 request timeout_request(std::chrono::nanoseconds duration) noexcept {

@@ -200,11 +200,4 @@ void prepare(io_uring_sqe& entry, const request& what) noexcept {
   }
 }
 
-bool better_elsewhere(const request& what, std::size_t in_flight) noexcept {
-  constexpr std::uint64_t large = 256 << 10;
-  constexpr std::size_t several = 4;
-  return what.op == opcode::read && what.length >= large && in_flight >= several &&
-         (what.hints & hint::direct) == 0 && (what.flags & RWF_NOWAIT) == 0;
-}
-
 }  // namespace weir::detail

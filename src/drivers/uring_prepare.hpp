@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -38,6 +40,11 @@ void prepare(io_uring_sqe& entry, const request& what) noexcept;
 /// flight: a read through the page cache that is so large that copying it takes longer than handing
 /// it over. Its copying would else hold up this thread, and those behind it. Measured
 /// (docs/performance.md).
-bool better_elsewhere(const request& what, std::size_t in_flight) noexcept;
+inline bool better_elsewhere(const request& what, std::size_t in_flight) noexcept {
+  constexpr std::uint64_t large = 256 << 10;
+  constexpr std::size_t several = 4;
+  return what.length >= large && in_flight >= several && what.op == opcode::read &&
+         (what.hints & hint::direct) == 0 && (what.flags & RWF_NOWAIT) == 0;
+}
 
 }  // namespace weir::detail
