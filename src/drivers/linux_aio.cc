@@ -102,7 +102,8 @@ class linux_aio_driver final : public driver {
   std::vector<iocb*> free_;       // those not with the kernel
   std::vector<iocb*> to_submit_;  // prepared in this turn
   operation_queue to_threads_;    // this turn's operations for the pool
-  operation_queue answered_;      // without a thread, not yet reaped
+  operation_queue answered_;      // cancel requests, not yet reaped
+  operation_queue no_ops_;        // the same
   std::size_t in_flight_ = 0;     // with the kernel or the pool, cancel requests aside
   readiness outside_;             // woken by the kernel, the pool and wake()
   worker_pool_ptr pool_;          // last: its threads signal `outside_` until they have ended
@@ -144,11 +145,6 @@ void linux_aio_driver::submit(operation_queue& staged) noexcept {
       answered_.push_back(op);
       continue;
     }
-    if (op.args.op == opcode::nop) {
-      op.set_answer(0);  // a thread would take longer to be woken
-      answered_.push_back(staged.pop_front());
-      continue;
-    }
     if (readiness::takes(op.args.op)) {
       outside_.start(staged.pop_front());
       continue;
@@ -156,7 +152,12 @@ void linux_aio_driver::submit(operation_queue& staged) noexcept {
     if (in_flight_ >= queue_depth_) break;
     staged.pop_front();
     ++in_flight_;
-    truly_asynchronous(op.args) ? prepare(op) : to_threads_.push_back(op);
+    if (op.args.op == opcode::nop) {
+      op.set_answer(0);  // a thread would take longer to be woken
+      no_ops_.push_back(op);
+    } else {
+      truly_asynchronous(op.args) ? prepare(op) : to_threads_.push_back(op);
+    }
   }
   submit_prepared();
 }
@@ -239,6 +240,7 @@ bool linux_aio_driver::clear_wake_ups() noexcept {
 void linux_aio_driver::collect(operation_queue& completed, owner then) noexcept {
   completed.append(std::move(answered_));
   const std::size_t before = completed.size();
+  completed.append(std::move(no_ops_));
   const auto* ring = reinterpret_cast<const completion_ring*>(context_);
   ring->magic == ring_magic ? take_from_ring(completed) : take_from_kernel(completed);
   if (!to_threads_.empty()) pool_->submit(std::move(to_threads_));

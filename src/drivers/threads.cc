@@ -31,14 +31,13 @@ class threads_driver final : public driver {
         pool_->submit(std::exchange(work, {}));  // its target may be among these
         op.set_answer(cancel(op.args));
         answered_.push_back(op);
-      } else if (op.args.op == opcode::nop) {
-        op.set_answer(0);  // a thread would take longer to be woken
-        answered_.push_back(staged.pop_front());
       } else if (readiness::takes(op.args.op)) {
         outside_.start(staged.pop_front());
       } else if (in_flight_ < queue_depth_) {
         ++in_flight_;
-        work.push_back(staged.pop_front());
+        staged.pop_front();
+        // To wake a thread would take longer.
+        op.args.op == opcode::nop ? finish_no_op(op) : work.push_back(op);
       } else {
         break;
       }
@@ -78,15 +77,23 @@ class threads_driver final : public driver {
     return outside_.cancel(target) == 0 ? 0 : pool_->cancel(target);
   }
 
+  void finish_no_op(operation& op) noexcept {
+    op.set_answer(0);
+    no_ops_.push_back(op);
+  }
+
   void collect(operation_queue& completed, owner then) noexcept {
     completed.append(std::move(answered_));
+    in_flight_ -= no_ops_.size();
+    completed.append(std::move(no_ops_));
     in_flight_ -= pool_->collect(completed, then);
     outside_.collect(completed);
   }
 
   const std::size_t queue_depth_;
-  std::size_t in_flight_ = 0;  // with the pool
-  operation_queue answered_;   // without a thread, not yet reaped
+  std::size_t in_flight_ = 0;  // with the pool, or a no-op
+  operation_queue answered_;   // cancel requests, not yet reaped
+  operation_queue no_ops_;     // the same
   readiness outside_;
   worker_pool_ptr pool_;  // last: its threads signal `outside_` until they have ended
 };
