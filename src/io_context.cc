@@ -142,9 +142,10 @@ void io_context::flush() noexcept {
 }
 
 void io_context::show_starts(bool on) noexcept {
-  flush();  // what was started silently until now
+  if (on && on_own_thread()) flush();  // what was started silently until now
   shows_starts_ = on;
-  if (!in_turn_) stager_.store(on ? nullptr : this_thread(), std::memory_order_relaxed);
+  const void* owner = owner_.load(std::memory_order_relaxed);
+  if (!in_turn_) stager_.store(on ? nullptr : owner, std::memory_order_relaxed);
 }
 
 int io_context::fd() const noexcept { return driver_->fd(); }

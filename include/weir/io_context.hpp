@@ -99,8 +99,8 @@ class io_context {
 
   /// For event loops in which nothing can be made to run before each wait: from now on, if `on`, an
   /// operation that the context's own thread starts outside a turn shows at `fd`, as another
-  /// thread's does, and nobody has to flush. It costs a system call for each batch so started. The
-  /// context's thread only.
+  /// thread's does, and nobody has to flush. It costs a system call for each batch so started. On
+  /// the context's thread, or while nobody drives it.
   void show_starts(bool on) noexcept;
 
   /// Readable when `dispatch(false)` has something to do. Valid as long as the context; only for
