@@ -51,7 +51,7 @@ void io_context::start(operation& op) noexcept {
   op.set_state(operation::in_flight_state);
   op.fork_generation_ = static_cast<std::uint8_t>(fork_generation_);
   op.withdrawal_ = operation::withdrawal::none;
-  on_own_thread() ? stage(op) : post(op);
+  stager_.load(std::memory_order_relaxed) == this_thread() ? stage(op) : post(op);
 }
 
 void io_context::stage(operation& op) noexcept {
@@ -97,11 +97,13 @@ bool io_context::fall_asleep() noexcept {
 // --- driving -------------------------------------------------------------------------------------
 
 void io_context::bind_to_thread() noexcept {
-  if (on_own_thread()) return;
-  if (owner_.load(std::memory_order_relaxed) != nullptr) {
-    detail::misuse("an io_context was driven from two threads; it belongs to the first");
+  if (!on_own_thread()) {
+    if (owner_.load(std::memory_order_relaxed) != nullptr) {
+      detail::misuse("an io_context was driven from two threads; it belongs to the first");
+    }
+    owner_.store(this_thread(), std::memory_order_relaxed);
   }
-  owner_.store(this_thread(), std::memory_order_relaxed);
+  stager_.store(this_thread(), std::memory_order_relaxed);
 }
 
 void io_context::enter() noexcept {
@@ -139,6 +141,13 @@ void io_context::flush() noexcept {
   leave();
 }
 
+void io_context::show_starts(bool on) noexcept {
+  if (on && on_own_thread()) flush();  // what was started silently until now
+  shows_starts_ = on;
+  const void* owner = owner_.load(std::memory_order_relaxed);
+  if (!in_turn_) stager_.store(on ? nullptr : owner, std::memory_order_relaxed);
+}
+
 int io_context::fd() const noexcept { return driver_->fd(); }
 
 // Before the thread turns to something else: nothing stays behind that only a turn would move, and
@@ -149,6 +158,7 @@ void io_context::leave() noexcept {
     driver_->reap(completed_, deadline::now());
   }
   if (!fall_asleep() || !completed_.empty()) driver_->wake();
+  if (shows_starts_) stager_.store(nullptr, std::memory_order_relaxed);
 }
 
 std::size_t io_context::turn(bool wait) noexcept {

@@ -97,6 +97,12 @@ class io_context {
   /// it waits on `fd`, if it has started something since the last `dispatch(false)`.
   void flush() noexcept;
 
+  /// For event loops in which nothing can be made to run before each wait: from now on, if `on`, an
+  /// operation that the context's own thread starts outside a turn shows at `fd`, as another
+  /// thread's does, and nobody has to flush. It costs a system call for each batch so started. On
+  /// the context's thread, or while nobody drives it.
+  void show_starts(bool on) noexcept;
+
   /// Readable when `dispatch(false)` has something to do. Valid as long as the context; only for
   /// poll(2), epoll(7) and the like.
   int fd() const noexcept;
@@ -168,8 +174,11 @@ class io_context {
   std::size_t running_ = 0;  // finished, and taken out of `completed_` to be run in this turn
   std::uint64_t at_once_left_ = 0;  // what may be read at once by whom the loop has just called
   std::atomic<const void*> owner_ = nullptr;
+  // Whose starts are staged at once: the owner's, but with `shows_starts_` only while it drives.
+  std::atomic<const void*> stager_ = nullptr;
   unsigned fork_generation_;
   bool in_turn_ = false;
+  bool shows_starts_ = false;
   bool cancelling_all_ = false;  // whatever is started is cancelled at once
   // Operations started by other threads, newest first; or `asleep`, when the next one must wake
   // the driver. On a cache line of its own: other threads write it.

@@ -957,6 +957,36 @@ TEST_P(conformance, fd_of_a_context_that_was_never_driven_shows_what_was_started
   EXPECT_TRUE(answered(op, 0));
 }
 
+TEST_P(conformance, fd_shows_what_its_own_thread_has_started_if_asked_to) {
+  io_context& on = context();
+  recorded op{request{}};
+  on.show_starts(true);
+  for (int i = 0; i < 20; ++i) {
+    op.completions = 0;
+    settle();
+    on.start(op);
+    ASSERT_TRUE(poll_until(on, [&] { return op.completions == 1; }));
+  }
+  on.show_starts(false);
+  settle();
+  on.start(op);
+  EXPECT_FALSE(readable(on.fd(), 0));
+  on.run();
+}
+
+TEST_P(conformance, fd_shows_what_was_started_before_it_was_asked_to) {
+  io_context& on = context();
+  recorded op{request{}};
+  settle();
+  on.start(op);
+  on.show_starts(true);
+  EXPECT_TRUE(poll_until(on, [&] { return op.completions == 1; }));
+  recorded second{request{}};
+  recorded first({}, [&](recorded&) { on.start(second); });
+  on.start(first);
+  EXPECT_TRUE(poll_until(on, [&] { return second.completions == 1; }));
+}
+
 // More than fits at once, so that a turn leaves some behind.
 TEST_P(conformance, fd_serves_an_epoll_loop_through_a_small_queue) {
   context({.queue_depth = 3});
