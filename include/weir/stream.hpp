@@ -79,6 +79,9 @@ enum class progress : std::uint8_t { ready, waiting, ended, failed };
 /// With nothing at hand: looks for more, of which the caller will want so many bytes.
 progress more(read_window& from, std::size_t wanted) noexcept;
 
+/// The same for room, where there is none.
+progress more_room(write_window& in) noexcept;
+
 /// Sets who waits for a stream. Aborts where somebody does.
 void wait_for(stream_window& stream, continuation who) noexcept;
 
@@ -212,6 +215,56 @@ struct read_line_step : read_until_step {
   }
 };
 
+// --- the steps of a writer -----------------------------------------------------------------------
+
+struct write_step {
+  write_window& stream;
+  std::span<const std::byte> bytes;
+  std::size_t moved = 0;
+  progress came = progress::ready;
+
+  bool advance() noexcept {
+    if (bytes.size() - moved > stream.at_hand()) return advance_by_blocks();
+    copy(bytes.size() - moved);
+    return true;
+  }
+  transfer_result take() const noexcept;
+
+ private:
+  void copy(std::size_t count) noexcept {
+    if (count == 0) return;
+    std::memcpy(stream.next, bytes.data() + moved, count);
+    stream.next += count;
+    moved += count;
+  }
+  bool advance_by_blocks() noexcept;
+};
+
+struct room_step {
+  write_window& stream;
+  progress came = progress::ready;
+
+  bool advance() noexcept {
+    if (stream.at_hand() == 0) came = more_room(stream);
+    return came != progress::waiting;
+  }
+  result<std::span<std::byte>> take() const noexcept;
+};
+
+/// Flushing, and what may follow: syncing, closing.
+struct flush_step {
+  enum class stage : std::uint8_t { writing, syncing, closing, over };
+
+  write_window& stream;
+  durability how;
+  bool closes;
+  stage at = stage::writing;
+  std::error_code error{};  // of the sync or the close
+
+  bool advance() noexcept;
+  transfer_result take() const noexcept;
+};
+
 /// Lets go of what stands behind a stream, which may have to live on.
 struct abandon_stream {
   void operator()(read_window* reader) const noexcept;
@@ -285,6 +338,66 @@ class reader {
 
  private:
   std::unique_ptr<detail::read_window, detail::abandon_stream> core_;
+};
+
+/// Writes a file from one place on, behind whoever writes.
+///
+/// What is written is copied to a block. A full block goes on its way while the next is filled, up
+/// to all blocks; then `write` waits. A block that is not full is written by `flush` and `close`,
+/// and by nothing else. Blocks in flight may reach the file in any order; with O_APPEND there is
+/// one at a time, so they do in order.
+///
+/// Errors come late: that of a block is told by the next call, and by each one after that, `flush`
+/// and `close` among them. It is the first in the stream's order, and `written` says how much
+/// reached the file before it; of what was accepted beyond that, some may be there, too, with a
+/// hole before it. No block is started after an error, and nothing more is accepted.
+///
+/// O_DIRECT files are written in aligned blocks. What begins or ends within a page of 4096 bytes is
+/// written through the page cache, by itself, for which O_DIRECT is taken off the open file
+/// (fcntl(2)) for that time: so the bytes beside it are kept, and the file is never longer than its
+/// data. With O_APPEND, where nobody knows what is aligned, it is taken off for good.
+///
+/// A writer that is destroyed without `close` has everything accepted written, and closes the file,
+/// as long as its context is driven; nobody hears of an error.
+class writer {
+ public:
+  /// Takes the file over. Throws std::bad_alloc; the file is closed then.
+  explicit writer(file target, const writer_options& options = {});
+
+  /// Accepts all of `bytes`; yields a `transfer_result`, whose `transferred` says how many were
+  /// accepted, also where an earlier block's error is told.
+  auto write(std::span<const std::byte> bytes) noexcept {
+    return detail::stream_awaiter<detail::write_step>(*core_, bytes);
+  }
+
+  /// Where the next bytes go, at least one, to be put there by the caller: yields
+  /// `result<std::span<std::byte>>`. Valid until anything else is asked of the writer but `produce`
+  /// and `position`.
+  auto room() noexcept { return detail::stream_awaiter<detail::room_step>(*core_); }
+  /// So many bytes have been put there. More than there is room for aborts.
+  void produce(std::size_t count) noexcept;
+
+  /// Waits until everything accepted is in the file; then makes it durable, by fdatasync(2) or
+  /// fsync(2), if asked. Yields a `transfer_result`: what `written` says. Errors: the first of a
+  /// block, or of the sync (see `file::sync`; one that failed for good fails again).
+  auto flush(durability how = durability::none) noexcept {
+    return detail::stream_awaiter<detail::flush_step>(*core_, how, false);
+  }
+  /// The same, and closes the file, whatever failed before. Writes yield EBADF from then on, or
+  /// the error that there was.
+  auto close(durability how = durability::none) noexcept {
+    return detail::stream_awaiter<detail::flush_step>(*core_, how, true);
+  }
+
+  /// Where in the file the next byte goes; without a meaning with O_APPEND.
+  std::uint64_t position() const noexcept;
+  /// How many bytes, from the stream's first on, are known to have been written to the file.
+  std::uint64_t written() const noexcept;
+
+  file& target() noexcept;
+
+ private:
+  std::unique_ptr<detail::write_window, detail::abandon_stream> core_;
 };
 
 }  // namespace weir
