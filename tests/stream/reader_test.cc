@@ -365,22 +365,22 @@ TEST_P(reader_test, a_reader_may_be_destroyed_with_blocks_in_flight) {
 
 TEST_P(reader_test, a_coroutine_may_be_destroyed_while_it_waits) {
   make_patterned_file(path(), 16 * page);
+  use_faults({.delay = 1});
   bool went_on = false;
-  {
-    auto waiting = [&]() -> task<void> {
-      reader in = open_reader();
-      std::vector<std::byte> memory(page);
-      EXPECT_TRUE((co_await in.read(memory)).has_value());
-      went_on = true;
-    };
-    auto work = waiting();
-    auto start = [&]() -> detail::detached { co_await std::move(work); };
-    start();
-    // `work` goes, and with it the reader, whose block is in flight.
-  }
-  const bool before = went_on;
+  auto reading = [&]() -> begun {
+    reader in = open_reader();
+    std::vector<std::byte> memory(page);
+    EXPECT_TRUE((co_await in.read(memory)).has_value());
+    went_on = true;
+  };
+  auto work = [&]() -> task<void> {
+    const begun waiting = reading();
+    EXPECT_EQ(context_->outstanding(), 1U);
+    co_return;  // the other goes, and with it its reader, whose block is in flight
+  };
+  context_->run(work());
   context_->run();
-  EXPECT_EQ(went_on, before);
+  EXPECT_FALSE(went_on);
 }
 
 TEST_P(reader_test, a_context_that_ends_ends_the_wait) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <coroutine>
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,6 +9,27 @@
 #include "support/support.hpp"
 
 namespace weir::testing {
+
+/// A coroutine that runs up to where it waits, and is destroyed with this, wherever it is then.
+class begun {
+ public:
+  struct promise_type {
+    begun get_return_object() noexcept {
+      return begun(std::coroutine_handle<promise_type>::from_promise(*this));
+    }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_always final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+  begun(const begun&) = delete;
+  begun& operator=(const begun&) = delete;
+  ~begun() { frame_.destroy(); }
+
+ private:
+  explicit begun(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
+  std::coroutine_handle<promise_type> frame_;
+};
 
 /// Tests of streams: a context on the driver that is the parameter, and one file.
 class stream_test : public driver_test {

@@ -373,14 +373,13 @@ TEST_P(writer_test, a_coroutine_may_be_destroyed_while_it_waits_for_room) {
   const std::string text(10 * page, 'x');
   auto work = [&]() -> task<void> {
     writer out = open_writer({.block_size = page, .blocks = 2});
+    auto writing = [&]() -> begun {
+      EXPECT_TRUE((co_await out.write(bytes_of(text))).has_value());
+      ADD_FAILURE() << "it was to be destroyed";
+    };
     {
-      auto writing = [&]() -> task<void> {
-        EXPECT_TRUE((co_await out.write(bytes_of(text))).has_value());
-        ADD_FAILURE() << "it was destroyed";
-      };
-      task<void> waiting = writing();
-      auto start = [](task<void>& what) -> detail::detached { co_await std::move(what); };
-      start(waiting);
+      const begun waiting = writing();
+      EXPECT_EQ(out.position(), 2 * page);
     }
     EXPECT_EQ(co_await out.close(), 2 * page);
   };
