@@ -19,6 +19,8 @@ class category final : public std::error_category {
         return "there is no driver of that name";
       case errc::no_progress:
         return "a write moved no byte and gave no reason";
+      case errc::too_long:
+        return "no delimiter came within the limit";
     }
     return "unknown weir error " + std::to_string(value);
   }

@@ -12,7 +12,7 @@ namespace {
 TEST(result, every_error_of_weir_has_a_sentence_of_its_own) {
   std::set<std::string> sentences;
   for (const errc each :
-       {errc::short_read, errc::daemon_lost, errc::no_driver, errc::no_progress}) {
+       {errc::short_read, errc::daemon_lost, errc::no_driver, errc::no_progress, errc::too_long}) {
     const std::error_code code = each;
     EXPECT_STREQ(code.category().name(), "weir");
     EXPECT_EQ(code.message().find("unknown"), std::string::npos) << code.message();

@@ -18,6 +18,7 @@ enum class errc {
   daemon_lost,     ///< the daemon went away with the operation unanswered
   no_driver,       ///< no driver of that name exists
   no_progress,     ///< a write moved no byte and gave no reason
+  too_long,        ///< no delimiter came within the limit
 };
 
 /// The category "weir"; a static object, comparable and usable from any thread.

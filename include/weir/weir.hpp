@@ -18,5 +18,6 @@
 #include "weir/result.hpp"       // IWYU pragma: export
 #include "weir/sender.hpp"       // IWYU pragma: export
 #include "weir/stop.hpp"         // IWYU pragma: export
+#include "weir/stream.hpp"       // IWYU pragma: export
 #include "weir/task.hpp"         // IWYU pragma: export
 #include "weir/workers.hpp"      // IWYU pragma: export
