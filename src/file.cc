@@ -23,18 +23,6 @@ constexpr std::int64_t nanoseconds(const statx_timestamp& t) noexcept {
   return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
-std::uint32_t flags_of(const open_options& options) noexcept {
-  int flags = O_CLOEXEC;
-  if (options.write) flags |= options.read ? O_RDWR : O_WRONLY;
-  if (options.create) flags |= O_CREAT;
-  if (options.truncate) flags |= O_TRUNC;
-  if (options.append) flags |= O_APPEND;
-  if (options.exclusive) flags |= O_EXCL;
-  if (options.direct) flags |= O_DIRECT;
-  if (options.only_directory) flags |= O_DIRECTORY;
-  return static_cast<std::uint32_t>(flags);
-}
-
 bool acceptable(const std::string& path, const open_options& options) noexcept {
   return (options.read || options.write) && path.find('\0') == std::string::npos;
 }
@@ -135,6 +123,18 @@ bool policy_operation::settled_with(std::int32_t answer) noexcept {
 void policy_state::stepped(operation& op) noexcept {
   auto& self = static_cast<policy_state&>(op);
   if (self.settle()) self.end();
+}
+
+std::uint32_t flags_of(const open_options& options) noexcept {
+  int flags = O_CLOEXEC;
+  if (options.write) flags |= options.read ? O_RDWR : O_WRONLY;
+  if (options.create) flags |= O_CREAT;
+  if (options.truncate) flags |= O_TRUNC;
+  if (options.append) flags |= O_APPEND;
+  if (options.exclusive) flags |= O_EXCL;
+  if (options.direct) flags |= O_DIRECT;
+  if (options.only_directory) flags |= O_DIRECTORY;
+  return static_cast<std::uint32_t>(flags);
 }
 
 std::uint32_t flags_of(durability how) noexcept {

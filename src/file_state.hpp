@@ -11,12 +11,15 @@
 
 namespace weir {
 enum class durability : std::uint8_t;
-}
+struct open_options;
+}  // namespace weir
 
 namespace weir::detail {
 
 class commit_group;
 
+/// O_* of openat(2).
+std::uint32_t flags_of(const open_options& options) noexcept;
 /// RWF_* for a write that is to be as durable as that when it completes.
 std::uint32_t flags_of(durability how) noexcept;
 

@@ -14,6 +14,7 @@
 #include "weir/measured.hpp"     // IWYU pragma: export
 #include "weir/merging.hpp"      // IWYU pragma: export
 #include "weir/operation.hpp"    // IWYU pragma: export
+#include "weir/ready_file.hpp"   // IWYU pragma: export
 #include "weir/request.hpp"      // IWYU pragma: export
 #include "weir/result.hpp"       // IWYU pragma: export
 #include "weir/sender.hpp"       // IWYU pragma: export
