@@ -56,7 +56,8 @@ void io_context::start(operation& op) noexcept {
 
 void io_context::stage(operation& op) noexcept {
   ++outstanding_;
-  (op.args.op == opcode::cancel ? cancels_ : staged_).push_back(op);
+  if (takes_room(op.args.op)) return staged_.push_back(op);
+  (op.args.op == opcode::cancel ? cancels_ : watches_).push_back(op);
 }
 
 void io_context::post(operation& op) noexcept {
@@ -153,7 +154,7 @@ int io_context::fd() const noexcept { return driver_->fd(); }
 // Before the thread turns to something else: nothing stays behind that only a turn would move, and
 // whatever is left for the next turn shows at fd().
 void io_context::leave() noexcept {
-  if (!staged_.empty() || !cancels_.empty()) {
+  if (staged() != 0) {
     hand_over();
     driver_->reap(completed_, deadline::now());
   }
@@ -172,9 +173,18 @@ std::size_t io_context::turn(bool wait) noexcept {
 // Everything started so far goes to the driver, as far as it has room.
 void io_context::hand_over() noexcept {
   take_posted();
+  if (!watches_.empty()) submit_watches();
   if (!cancels_.empty()) withdraw_cancelled();
   if (cancelling_all_) withdraw_staged(true);
   if (!staged_.empty()) driver_->submit(staged_);
+}
+
+// Past what waits for room: a deadline must pass also while the disk does not answer. Before the
+// cancels, which may name one of them.
+void io_context::submit_watches() noexcept {
+  if (!cancelling_all_) driver_->submit(watches_);
+  watches_.append(std::move(staged_));  // a driver need not take all
+  staged_ = std::move(watches_);
 }
 
 // Completions run only here: never inside submit or reap, so they may start anything, and the stack

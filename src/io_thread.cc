@@ -37,11 +37,16 @@ unsigned core_of(const cpu_set_t& cores, unsigned index) noexcept {
 
 }  // namespace
 
+// A time that has come already: unlike a no-op it takes no room in the queue, which may be full of
+// what never ends.
+io_thread::last_operation::last_operation() noexcept
+    : operation(
+          {}, [](operation& op) noexcept { static_cast<last_operation&>(op).completed = true; }) {}
+
 io_thread::io_thread(const driver_options& options) : io_thread(opened_or_thrown(options)) {}
 
 io_thread::io_thread(std::unique_ptr<driver> driver)
-    : context_(std::make_unique<io_context>(std::move(driver))),
-      wake_up_({}, [](operation&) noexcept {}) {
+    : context_(std::make_unique<io_context>(std::move(driver))) {
   const detail::all_signals_blocked during_start;
   thread_ = std::thread([this] { run(); });
   ::pthread_setname_np(thread_.native_handle(), "weir-context");
@@ -68,8 +73,8 @@ void io_thread::end(ending how) noexcept {
   if (thread_.get_id() == std::this_thread::get_id()) {
     detail::misuse("an io_thread was ended from its own thread; end it from another");
   }
-  ending_.store(how, std::memory_order_release);
-  context_->start(wake_up_);
+  last_.how = how;
+  context_->start(last_);
   thread_.join();
 }
 
@@ -83,8 +88,8 @@ result<void> io_thread::run_on(unsigned core) noexcept {
 }
 
 void io_thread::run() noexcept {
-  while (ending_.load(std::memory_order_acquire) == ending::none) context_->dispatch(true);
-  if (ending_.load(std::memory_order_acquire) == ending::drain) {
+  while (!last_.completed) context_->dispatch(true);
+  if (last_.how == ending::drain) {
     context_->run();
   } else {
     context_->cancel_and_drain();

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "support/support.hpp"
+#include "weir/callback.hpp"
 #include "weir/future.hpp"
 
 namespace weir::testing {
@@ -45,6 +46,20 @@ TEST_P(io_threads, tell_a_future_of_an_error) {
   io_thread thread(options());
   const auto opened = as_future(open(thread.context(), directory_ / "missing")).get();
   EXPECT_EQ(error_of(opened), std::errc::no_such_file_or_directory);
+}
+
+// The thread is awake when it is told to end: it must not go before it has been told all.
+TEST_P(io_threads, end_while_they_are_busy) {
+  for (int round = 0; round < 100; ++round) {
+    std::atomic<int> completed = 0;
+    {
+      io_thread thread(options());
+      for (int i = 0; i < 5; ++i) start(thread.context().schedule(), [&](auto) { ++completed; });
+      while (completed == 0) {
+      }
+    }
+    ASSERT_EQ(completed, 5);
+  }
 }
 
 // Invariant 29

@@ -130,7 +130,7 @@ class io_context {
   /// The context's thread only, as for the two below.
   std::size_t outstanding() const noexcept { return outstanding_; }
   /// Of these: waiting for room, first come, first served.
-  std::size_t staged() const noexcept { return staged_.size() + cancels_.size(); }
+  std::size_t staged() const noexcept { return staged_.size() + cancels_.size() + watches_.size(); }
   /// With the driver. Of those that take room, never more than the queue depth.
   std::size_t in_flight() const noexcept {
     return outstanding_ - staged() - completed_.size() - running_;
@@ -158,6 +158,7 @@ class io_context {
   std::size_t turn(bool wait) noexcept;
   void hand_over() noexcept;
   std::size_t run_completions() noexcept;
+  void submit_watches() noexcept;
   void withdraw_cancelled() noexcept;
   void mark_staged(const request& cancel) noexcept;
   void withdraw_staged(bool everything) noexcept;
@@ -169,6 +170,7 @@ class io_context {
   bool may_read_ = false;      // by itself, past the driver
   operation_queue staged_;     // started, not yet taken by the driver
   operation_queue cancels_;    // cancel requests not yet resolved
+  operation_queue watches_;    // polls and timeouts, which need no room, not yet taken
   operation_queue completed_;  // finished, completion not yet run
   std::size_t outstanding_ = 0;
   std::size_t running_ = 0;  // finished, and taken out of `completed_` to be run in this turn

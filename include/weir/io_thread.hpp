@@ -41,14 +41,21 @@ class io_thread {
   void finish() noexcept;
 
  private:
-  enum class ending { none, drain, cancel };
+  enum class ending { drain, cancel };
+
+  /// The thread ends when this has completed, and not before: so nothing is left behind in the
+  /// context that it ran.
+  struct last_operation : operation {
+    last_operation() noexcept;
+    ending how = ending::drain;
+    bool completed = false;
+  };
 
   void run() noexcept;
   void end(ending how) noexcept;
 
   std::unique_ptr<io_context> context_;
-  std::atomic<ending> ending_ = ending::none;
-  operation wake_up_;
+  last_operation last_;
   std::thread thread_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -1155,6 +1156,30 @@ TEST_P(conformance, what_is_staged_may_be_cancelled_twice) {
 }
 
 // Invariant 13. The cancel does not wait behind the queue that its target is stuck in.
+// Nor what is to be heard of meanwhile: a deadline is there for a disk that does not answer.
+TEST_P(conformance, a_full_queue_does_not_hold_up_a_timeout_or_a_poll) {
+  if (!can_be_blocked()) GTEST_SKIP() << sync_blocks;
+  const pipe_ends never = make_pipe();
+  const pipe_ends fed = make_pipe();
+  fed.feed(1);
+  context({.queue_depth = 2, .threads = 2});
+  std::array<std::byte, 8> memory{};
+  batch reads;
+  for (std::byte& each : memory) add(reads, read_request(never.read.get(), {&each, 1}));
+  start_all(context(), reads);
+  context().dispatch(false);
+  recorded time({.op = opcode::timeout});
+  recorded ready({.op = opcode::poll, .fd = fed.read.get(), .flags = POLLIN});
+  context().start(time);
+  context().start(ready);
+  drive_until(context(), [&] { return time.completions == 1 && ready.completions == 1; });
+  EXPECT_TRUE(answered(time, 0));
+  EXPECT_TRUE(answered(ready, POLLIN));
+  never.feed(memory.size());
+  context().run();
+  EXPECT_TRUE(all_answered(reads, 1));
+}
+
 TEST_P(conformance, a_full_queue_does_not_hold_up_a_cancel) {
   if (!can_be_blocked()) GTEST_SKIP() << sync_blocks;
   const pipe_ends pipe = make_pipe();
