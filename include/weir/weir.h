@@ -1,7 +1,7 @@
 #ifndef WEIR_WEIR_H
 #define WEIR_WEIR_H
 
-/* weir for C, part 1: operations.
+/* weir for C. Part 1: operations; part 2, below: files that behave like sockets.
  *
  *     static void done(struct weir_op* op, int64_t result, void* user) {
  *       if (result < 0) fprintf(stderr, "read: %s\n", strerror((int)-result));
@@ -17,6 +17,8 @@
  * Functions return 0 or a count, or a negative errno; errno itself is left alone. What the operation
  * came to is told to its `done`: a count, a descriptor or 0, or a negative errno, as the system call
  * named at each function has it. At the end of a file, 0.
+ *
+ * What follows holds for part 1.
  *
  * Threads: a context belongs to the first thread that drives it (run, dispatch, flush). Operations
  * may be started on any thread; `done` runs on the context's, from its loop, exactly once for each
@@ -192,6 +194,137 @@ int weir_cancel(weir_context*, struct weir_op*, struct weir_op* target, weir_don
 /* All that is in flight on a descriptor, or on the context. */
 int weir_cancel_fd(weir_context*, struct weir_op*, int fd, weir_done* done, void* user);
 int weir_cancel_all(weir_context*, struct weir_op*, weir_done* done, void* user);
+
+/* --- ready files ----------------------------------------------------------------------------------
+ * Part 2: files that behave like sockets. Try; where it would have to wait, -EAGAIN; be told; try
+ * again.
+ *
+ *     weir_files* files;
+ *     int error = weir_files_create(&files, NULL);        // watch weir_files_fd(files)
+ *     int in = weir_file_open(files, "input", O_RDONLY, 0);
+ *     int64_t got = weir_file_read(files, in, memory, sizeof memory);
+ *     if (got == -EAGAIN) return;                         // later
+ *     ...
+ *     struct weir_event event;
+ *     while (weir_files_next(files, &event) == 1) {       // when that is readable
+ *       if (event.handle == in && event.what == WEIR_READABLE) read_on();
+ *     }
+ *
+ * Each function returns at once, but for weir_file_close_and_wait and weir_files_destroy: a thread of
+ * the table's does what has to wait. Any thread may call any of them; calls for one handle take turns.
+ * Memory that is given is only used during the call. A child of fork(2) must not use a table.
+ *
+ * Events are told by one of: weir_files_fd and weir_files_next (also without the descriptor, now and
+ * then), or a callback. They have to be taken: a handle is free again when its WEIR_CLOSED has been.
+ *
+ * -EINVAL for a NULL table. -EBADF for a number that is no handle, or that is being closed; -EAGAIN
+ * while a file is being opened; what opening failed with, until it is closed. */
+
+/* NOLINTBEGIN(modernize-use-using) */
+/* Opaque: a table of files, with handles of its own. */
+typedef struct weir_files weir_files;
+/* NOLINTEND(modernize-use-using) */
+
+/* As struct weir_options: its size first; zero is the default. */
+struct weir_files_options {
+  size_t size;
+  const char* driver; /* these three as there */
+  uint32_t queue_depth;
+  uint32_t threads;
+  size_t files;        /* the most handles at a time, those counted whose WEIR_CLOSED has not been
+                          taken; 0 means 1024 */
+  size_t read_ahead;   /* the most bytes read ahead at a time, of which a handle has two pieces at
+                          most; rounded up to a multiple of 4096; 0 means 256 KiB */
+  size_t write_behind; /* the most bytes that a handle has accepted and not written, exactly; SIZE_MAX
+                          is no bound; 0 means 1 MiB */
+  size_t block_size;   /* what is accepted is written in pieces of this size at most; rounded up to a
+                          multiple of 4096; 0 means 128 KiB */
+  uint32_t flush_after_ms; /* how long a piece that is not full lies in memory; 0 means 1000 */
+  uint32_t reserved;       /* 0 */
+};
+
+/* Single bits: of `what` in an event; the first two also of weir_file_poll and weir_file_seek. */
+enum {
+  WEIR_READABLE = 1,
+  WEIR_WRITABLE = 2,
+  WEIR_OPENED = 4,
+  WEIR_SYNCED = 8,
+  WEIR_CLOSED = 16
+};
+
+struct weir_event {
+  int handle;
+  unsigned what;  /* one of the bits above */
+  int64_t result; /* 0, or of WEIR_OPENED, WEIR_SYNCED and WEIR_CLOSED a negative errno: why that
+                     failed */
+};
+
+/* NOLINTNEXTLINE(modernize-use-using) */
+typedef void weir_on_event(const struct weir_event* event, void* user);
+
+/* Opens a driver, makes a table and starts its thread. `options` may be NULL. As
+ * weir_context_create; -EAGAIN where the system has no thread to give. */
+int weir_files_create(weir_files** files, const struct weir_files_options* options);
+
+/* Closes what is open, and waits until everything accepted has been written; of an error nobody
+ * hears. Not from the callback. NULL does nothing. */
+void weir_files_destroy(weir_files* files);
+
+/* Readable (poll(2), epoll(7)) while there are events to take. Not to be read, written or closed. */
+int weir_files_fd(weir_files* files);
+
+/* Takes the next event: 1, or 0 if there is none. */
+int weir_files_next(weir_files* files, struct weir_event* event);
+
+/* From now on events are told by calling `tell`, on the table's thread, which it must not hold up; it
+ * may use the table. NULL: by weir_files_next again; then no call is under way any more on return,
+ * unless it is the caller's own. Not from several threads at a time. */
+int weir_files_on_event(weir_files* files, weir_on_event* tell, void* user);
+
+/* Begins to open, by open(2)'s flags and mode, and returns the handle at once; a WEIR_OPENED event
+ * tells what came of it: -EISDIR for a directory, -ESPIPE for what cannot seek. With O_DIRECT,
+ * alignment is not the caller's business; where the file system has none, it is opened without.
+ * -EMFILE: the table is full. */
+int weir_file_open(weir_files* files, const char* path, int flags, mode_t mode);
+
+/* How far a handle has got: 0, it is open; -EAGAIN, it is being opened; what opening failed with;
+ * -EINPROGRESS, it is being closed, or its WEIR_CLOSED has not been taken; -EBADF, it is none. */
+int weir_file_status(weir_files* files, int handle);
+
+/* Reads on at the read position: what is at hand, at most `size` bytes; 0 at the end of the file,
+ * where each call asks anew, so that growth is seen. -EAGAIN: it has to be fetched; that has begun,
+ * and a WEIR_READABLE event follows. An error of that is told once. */
+int64_t weir_file_read(weir_files* files, int handle, void* memory, size_t size);
+
+/* Accepts bytes for the write position, as many as there is room for, and copies them. -EAGAIN: there
+ * is none; a WEIR_WRITABLE event follows when half of it is free. The first error of writing what
+ * has been accepted is told by every later write and sync, and by WEIR_CLOSED. */
+int64_t weir_file_write(weir_files* files, int handle, const void* memory, size_t size);
+
+/* What a read or a write would not answer with -EAGAIN, as far as is known: WEIR_READABLE,
+ * WEIR_WRITABLE, both or 0. Changes nothing, and no event follows. */
+int weir_file_poll(weir_files* files, int handle);
+
+/* Where the next byte is read (`which` has WEIR_READABLE), written (WEIR_WRITABLE), or both; the two
+ * positions have nothing to do with each other. -EINVAL for another `which`, and above 2^63 - 1. */
+int weir_file_seek(weir_files* files, int handle, uint64_t position, unsigned which);
+
+/* Writes what has been accepted, then makes it durable as `how` says; a WEIR_SYNCED event tells the
+ * outcome. -EALREADY until the event of the one before has been taken. One that fails with -EIO,
+ * -ENOSPC or -EDQUOT has lost writes: it fails for good. */
+enum {
+  WEIR_SYNC_DATA = 0, /* fdatasync(2) */
+  WEIR_SYNC_FULL = 1, /* fsync(2) */
+  WEIR_SYNC_NONE = 2  /* only writes */
+};
+int weir_file_sync(weir_files* files, int handle, unsigned how);
+
+/* Writes what has been accepted, closes, and tells by a WEIR_CLOSED event: the first error of a write
+ * or a failed sync, or close(2)'s. Nothing else is heard of the handle from here on. */
+int weir_file_close(weir_files* files, int handle);
+/* The same, and waits and returns that; there is no event. Also for what is being closed. -EDEADLK
+ * from the callback. */
+int weir_file_close_and_wait(weir_files* files, int handle);
 
 #ifdef __cplusplus
 }

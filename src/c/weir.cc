@@ -17,9 +17,16 @@
 #include <system_error>
 #include <vector>
 
+#include "conversions.hpp"
 #include "weir/io_context.hpp"
 
 namespace {
+
+using weir::detail::driver_options_of;
+using weir::detail::errno_kept;
+using weir::detail::errno_of;
+using weir::detail::read_options;
+using weir::detail::without_exceptions;
 
 /// What lives in a `struct weir_op` from its first start on.
 struct c_operation : weir::operation {
@@ -56,18 +63,6 @@ const c_operation* operation_in(const weir_op* op) noexcept {
 weir::io_context& cpp(weir_context* context) noexcept {
   return *reinterpret_cast<weir::io_context*>(context);
 }
-
-/// The system's errno is the caller's own, whatever is called in between.
-class errno_kept {
- public:
-  errno_kept() noexcept : value_(errno) {}
-  errno_kept(const errno_kept&) = delete;
-  errno_kept& operator=(const errno_kept&) = delete;
-  ~errno_kept() { errno = value_; }
-
- private:
-  int value_;
-};
 
 int start(weir_context* context, weir_op* op, const weir::request& what, weir_done* done,
           void* user) noexcept {
@@ -106,51 +101,12 @@ std::uint64_t number(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address);
 }
 
-/// Reads what the caller's version of the struct has: 0, or -EINVAL, or -E2BIG where it asks for
-/// what this version does not know.
-int read_options(const weir_options* given, weir_options& known) noexcept {
-  known = {};
-  if (given == nullptr) return 0;
-  if (given->size < sizeof(given->size)) return -EINVAL;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(given);
-  for (std::size_t i = sizeof known; i < given->size; ++i) {
-    if (bytes[i] != 0) return -E2BIG;
-  }
-  std::memcpy(&known, given, std::min(given->size, sizeof known));
-  return 0;
-}
-
-weir::driver_options options_for(const weir_options& known) noexcept {
-  weir::driver_options options;
-  if (known.driver != nullptr) options.name = known.driver;
-  if (known.queue_depth != 0) options.queue_depth = known.queue_depth;
-  options.threads = known.threads;
-  return options;
-}
-
-int errno_of(const std::error_code& error) noexcept {
-  return error.category() == std::system_category() ? -error.value() : -ENOENT;
-}
-
 std::string in_words(const weir::driver_report& tried) {
   std::string line(tried.name.empty() ? "no driver" : tried.name);
   if (tried.available) return line + ": available\n";
   line += ": " + tried.reason;
   if (!tried.advice.empty()) line += "; " + tried.advice;
   return line + "\n";
-}
-
-/// No exception leaves for C.
-template <class Call>
-auto without_exceptions(Call call) noexcept -> decltype(call()) {
-  const errno_kept kept;
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return -ENOMEM;
-  } catch (const std::system_error& refused) {
-    return errno_of(refused.code());
-  }
 }
 
 }  // namespace
@@ -162,7 +118,7 @@ int weir_context_create(weir_context** context, const weir_options* options) {
   return without_exceptions([&]() -> int {
     weir_options known;
     if (const int error = read_options(options, known); error < 0) return error;
-    auto opened = weir::open_driver(options_for(known));
+    auto opened = weir::open_driver(driver_options_of(known));
     if (!opened) return errno_of(opened.error());
     auto made = std::make_unique<weir::io_context>(std::move(*opened));
     *context = reinterpret_cast<weir_context*>(made.release());
@@ -175,7 +131,7 @@ int64_t weir_explain(const weir_options* options, char* text, size_t size) {
     weir_options known;
     if (const int error = read_options(options, known); error < 0) return error;
     std::vector<weir::driver_report> tried;
-    const auto opened = weir::open_driver(options_for(known), tried);
+    const auto opened = weir::open_driver(driver_options_of(known), tried);
     std::string all;
     for (const weir::driver_report& each : tried) all += in_words(each);
     if (!opened && tried.empty()) all = opened.error().message() + "\n";
