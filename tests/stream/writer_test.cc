@@ -143,7 +143,7 @@ TEST_P(writer_test,
     std::string expected;
     auto work = [&]() -> task<void> {
       writer out(file(*context_, direct.release()),
-                 {.offset = seed < 3 ? 0 : 777, .block_size = 2 * page, .blocks = seed});
+                 {.offset = seed < 3 ? 0U : 777U, .block_size = 2 * page, .blocks = seed});
       random_writing model(out, before, seed);
       for (int round = 0; round < 4; ++round) {
         co_await model.go(10);
