@@ -1,0 +1,92 @@
+#pragma once
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "stream/blocks.hpp"
+#include "weir/io_context.hpp"
+
+namespace weir::detail {
+
+/// Takes out of the page cache what a reader has left behind. In large steps: the page cache keeps
+/// files in folios of up to megabytes, of which posix_fadvise(2) lets go only as wholes, so that
+/// what is dropped block by block mostly stays.
+///
+/// It knows one run: a part of the file that is read in order. The run grows by blocks, is dropped
+/// up to what has been passed, and all of it when it is over.
+class drop_behind {
+ public:
+  /// As much stays cached at most, and the blocks that are read ahead.
+  static constexpr std::uint64_t step = std::uint64_t{8} << 20;
+
+  /// `dropped` is told when something has been dropped, and may destroy this.
+  drop_behind(file& target, continuation dropped) noexcept : target_(target), dropped_(dropped) {}
+
+  /// Whether a block that begins there continues the run, or may begin one.
+  bool takes(std::uint64_t start) const noexcept { return empty() || (!over_ && start == reach_); }
+  void add(std::uint64_t start, std::uint64_t length) noexcept {
+    if (empty()) {
+      first_ = begun_ = passed_ = start;
+      over_ = false;
+    }
+    reach_ = start + length;
+  }
+
+  /// A block of the run is not wanted any more, but in flight: its pages will come.
+  void add_stray() noexcept { ++strays_; }
+  void stray_came() noexcept {
+    --strays_;
+    go_on();
+  }
+
+  /// What is before has been read.
+  void pass(std::uint64_t position) noexcept {
+    passed_ = position;
+    go_on();
+  }
+  /// Nobody reads on from where the run ends.
+  void end_run() noexcept {
+    over_ = true;
+    go_on();
+  }
+  bool busy() const noexcept { return advice_.has_value(); }
+
+ private:
+  using advice_state = decltype(std::declval<file&>().advise(0, 0, 0))::state_type;
+
+  bool empty() const noexcept { return begun_ == reach_; }
+  void go_on() noexcept {
+    if (busy() || empty() || strays_ != 0) return;
+    const std::uint64_t last = over_ ? reach_ : std::min(passed_, reach_);
+    if (!over_ && last < begun_ + step) return;
+    // Again from a step before, for the folio in which that ended.
+    const std::uint64_t from = std::max(first_, begun_ - std::min(begun_, step));
+    begun_ = last;
+    advice_.emplace(state_of_sender(target_.advise(from, last - from, POSIX_FADV_DONTNEED)));
+    if (advice_->ready()) return advice_.reset();  // closed
+    advice_->begin(continuation::calling<&drop_behind::ended>(*this));
+  }
+  // Pages that stay cached are no failure of a stream, so nobody asks for the answer.
+  void ended() noexcept {
+    advice_.reset();
+    go_on();
+    dropped_();
+  }
+
+  file& target_;
+  const continuation dropped_;
+  std::uint64_t first_ = 0;  // of the run
+  std::uint64_t begun_ = 0;  // up to there it is dropped, or is being dropped
+  std::uint64_t reach_ = 0;  // its end
+  std::uint64_t passed_ = 0;
+  std::size_t strays_ = 0;
+  bool over_ = false;
+  std::optional<advice_state> advice_;
+};
+
+}  // namespace weir::detail
