@@ -224,7 +224,7 @@ struct write_step {
   progress came = progress::ready;
 
   bool advance() noexcept {
-    if (bytes.size() - moved > stream.at_hand()) return advance_by_blocks();
+    if (bytes.size() - moved >= stream.at_hand()) return advance_by_blocks();
     copy(bytes.size() - moved);
     return true;
   }

@@ -250,6 +250,7 @@ TEST_P(writer_test,
 
 // The file size limit, which the kernel enforces in the middle of a block.
 TEST_P(writer_test, what_fits_below_a_limit_is_counted_to_the_byte) {
+  if (thread_sanitizer) GTEST_SKIP() << "the thread sanitizer cannot follow a fork";
   const child_outcome child = run_in_child([&] {
     context_ = open_context(GetParam());
     const rlimit limit{10'000, 10'000};
