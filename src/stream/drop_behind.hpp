@@ -54,7 +54,13 @@ class drop_behind {
     over_ = true;
     go_on();
   }
-  bool busy() const noexcept { return advice_.has_value(); }
+  /// The same before the file is closed, after which it is too late: what is in flight still may
+  /// stay cached, and is of the file's end where that was reached.
+  void finish() noexcept {
+    over_ = true;
+    if (!empty()) drop_up_to(reach_, advice_ ? last_advice_ : advice_);
+  }
+  bool busy() const noexcept { return advice_ || last_advice_; }
 
  private:
   using advice_state = decltype(std::declval<file&>().advise(0, 0, 0))::state_type;
@@ -64,17 +70,27 @@ class drop_behind {
     if (busy() || empty() || strays_ != 0) return;
     const std::uint64_t last = over_ ? reach_ : std::min(passed_, reach_);
     if (!over_ && last < begun_ + step) return;
-    // Again from a step before, for the folio in which that ended.
+    drop_up_to(last, advice_);
+  }
+  // Again from a step before, for the folio in which that ended; where the run is over, a step
+  // further, too, for the kernel has read ahead on its own.
+  void drop_up_to(std::uint64_t last, std::optional<advice_state>& by) noexcept {
     const std::uint64_t from = std::max(first_, begun_ - std::min(begun_, step));
+    const std::uint64_t length = last - from + (over_ ? step : 0);
     begun_ = last;
-    advice_.emplace(state_of_sender(target_.advise(from, last - from, POSIX_FADV_DONTNEED)));
-    if (advice_->ready()) return advice_.reset();  // closed
-    advice_->begin(continuation::calling<&drop_behind::ended>(*this));
+    by.emplace(state_of_sender(target_.advise(from, length, POSIX_FADV_DONTNEED)));
+    if (by->ready()) return by.reset();  // closed
+    by->begin(&by == &advice_ ? continuation::calling<&drop_behind::ended>(*this)
+                              : continuation::calling<&drop_behind::last_ended>(*this));
   }
   // Pages that stay cached are no failure of a stream, so nobody asks for the answer.
   void ended() noexcept {
     advice_.reset();
     go_on();
+    dropped_();
+  }
+  void last_ended() noexcept {
+    last_advice_.reset();
     dropped_();
   }
 
@@ -87,6 +103,7 @@ class drop_behind {
   std::size_t strays_ = 0;
   bool over_ = false;
   std::optional<advice_state> advice_;
+  std::optional<advice_state> last_advice_;
 };
 
 }  // namespace weir::detail

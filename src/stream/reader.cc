@@ -266,6 +266,7 @@ void reader_core::completed(read_block& block) noexcept {
 
 close_sender reader_core::close() noexcept {
   forget_all();
+  behind_.finish();
   return file_.close();
 }
 
