@@ -195,7 +195,7 @@ struct read_until_step {
   std::string& into;
   char delimiter;
   std::size_t limit;
-  std::error_code error{};
+  std::error_code error{};  // NOLINT(readability-redundant-member-init): or g++ warns of users
   bool found = false;
 
   bool advance() noexcept;
@@ -261,7 +261,8 @@ struct flush_step {
   durability how;
   bool closes;
   stage at = stage::writing;
-  std::error_code error{};  // of the sync or the close
+  // Of the sync or the close.
+  std::error_code error{};  // NOLINT(readability-redundant-member-init): as above
 
   bool advance() noexcept;
   transfer_result take() const noexcept;

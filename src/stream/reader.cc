@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "file_state.hpp"
 #include "misuse.hpp"
@@ -71,7 +72,7 @@ class reader_core : public read_window {
   const std::size_t window_max_;
   const io_options policy_;
   pages memory_;
-  std::unique_ptr<read_block[]> blocks_;
+  std::vector<read_block> blocks_;
   read_block* free_ = nullptr;
   read_block* front_ = nullptr;  // the sequence
   read_block* back_ = nullptr;
@@ -92,7 +93,7 @@ reader_core::reader_core(file source, const reader_options& options)
       window_max_(block_size_ * std::max<std::size_t>(options.blocks, 1)),
       policy_{.drop_cache = options.drop_cache},
       memory_(allocate_pages(window_max_)),
-      blocks_(std::make_unique<read_block[]>(window_max_ / block_size_)),
+      blocks_(window_max_ / block_size_),
       end_offset_(options.offset),
       window_(block_size_),
       behind_(file_, continuation::calling<&reader_core::dropped>(*this)) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include "file_state.hpp"
 #include "misuse.hpp"
@@ -83,7 +84,7 @@ class writer_core : public write_window {
   bool appends_ = false;
   bool direct_ = false;
   pages memory_;
-  std::unique_ptr<write_block[]> blocks_;
+  std::vector<write_block> blocks_;
   write_block* free_ = nullptr;
   write_block* current_ = nullptr;  // being filled
   write_block* front_ = nullptr;    // the sequence
@@ -117,7 +118,7 @@ writer_core::writer_core(file target, const writer_options& options)
     : block_size_(page_end(std::max<std::size_t>(options.block_size, 1))),
       policy_{.drop_cache = options.drop_cache},
       memory_(allocate_pages(block_size_ * std::max<std::size_t>(options.blocks, 1))),
-      blocks_(std::make_unique<write_block[]>(std::max<std::size_t>(options.blocks, 1))),
+      blocks_(std::max<std::size_t>(options.blocks, 1)),
       sealed_(options.offset),
       on_disk_(options.offset),
       to_disk_(options.offset) {
