@@ -21,7 +21,7 @@ namespace weir::detail {
 /// up to what has been passed, and all of it when it is over.
 class drop_behind {
  public:
-  /// As much stays cached at most, and the blocks that are read ahead.
+  /// As much is dropped at once, at least; two or three times as much is cached at most.
   static constexpr std::uint64_t step = std::uint64_t{8} << 20;
 
   /// `dropped` is told when something has been dropped, and may destroy this.
@@ -54,11 +54,11 @@ class drop_behind {
     over_ = true;
     go_on();
   }
-  /// The same before the file is closed, after which it is too late: what is in flight still may
-  /// stay cached, and is of the file's end where that was reached.
+  /// The same just before the file is closed, after which it is too late. What is in flight still
+  /// may stay cached; where the end of the file was reached, that is nothing.
   void finish() noexcept {
     over_ = true;
-    if (!empty()) drop_up_to(reach_, advice_ ? last_advice_ : advice_);
+    if (!empty() && !last_advice_) drop_up_to(reach_, advice_ ? last_advice_ : advice_);
   }
   bool busy() const noexcept { return advice_ || last_advice_; }
 
