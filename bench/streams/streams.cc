@@ -1,8 +1,6 @@
-// What streams cost beside what they replace: small writes and reads beside write(2) and stdio with
-// as large a buffer, and large files streamed past the page cache beside plain, buffered and
-// O_DIRECT loops, with what each leaves in the page cache.
-//
-//     bench_streams [--size MiB] [--pairs N] [--rounds N]
+// What streams cost beside what they replace: records of 100 bytes beside write(2) and stdio with
+// as large a buffer; files of 4 GiB, cold, beside loops over read(2) and write(2), buffered and
+// with O_DIRECT, and what each leaves in the page cache. On the disk of $TMPDIR, else /var/tmp.
 
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -13,14 +11,19 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
-#include "support/pairs.hpp"
+#include "support/fail.hpp"
+#include "support/program.hpp"
+#include "support/scratch_file.hpp"
+#include "support/units.hpp"
 #include "weir/weir.hpp"
 
 namespace {
@@ -28,60 +31,26 @@ namespace {
 using namespace weir::bench;
 
 constexpr std::size_t record = 100;
-constexpr std::size_t records = 200'000;
-constexpr std::size_t block_size = std::size_t{256} << 10;
-constexpr std::size_t mebibyte = std::size_t{1} << 20;
-
-[[noreturn]] void fail(std::string_view what, std::error_code why) {
-  std::fprintf(stderr, "bench_streams: %.*s: %s\n", static_cast<int>(what.size()), what.data(),
-               why.message().c_str());
-  std::exit(1);
-}
-[[noreturn]] void fail(std::string_view what) { fail(what, {errno, std::system_category()}); }
+constexpr std::size_t block_size = 256 * kib;
 
 template <class Result>
-auto expect(Result&& outcome, std::string_view what) {
-  if (!outcome) fail(what, outcome.error());
-  return *outcome;
+auto expect(Result&& outcome, const char* what) {
+  if (!outcome) throw std::system_error(outcome.error(), what);
+  return *std::forward<Result>(outcome);
 }
 
-/// A file without a name, and a second descriptor of it that no file object owns.
-class scratch_file {
- public:
-  scratch_file() {
-    const char* directory = std::getenv("TMPDIR");
-    fd_ = ::open(directory != nullptr ? directory : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC,
-                 0600);
-    if (fd_ < 0) fail("open");
-  }
-  scratch_file(const scratch_file&) = delete;
-  scratch_file& operator=(const scratch_file&) = delete;
-  ~scratch_file() { ::close(fd_); }
+int open_again(const scratch_file& which, int flags) {
+  return checked("open", ::open(which.path().c_str(), flags | O_CLOEXEC));
+}
 
-  int fd() const { return fd_; }
-  int open_again(int flags) const {
-    const std::string path = "/proc/self/fd/" + std::to_string(fd_);
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-    if (fd < 0) fail("open again");
-    return fd;
-  }
-  void empty() const {
-    if (::ftruncate(fd_, 0) < 0) fail("ftruncate");
-  }
-  void make_cold() const {
-    if (::fsync(fd_) < 0 || ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED) != 0) fail("fadvise");
-  }
-  /// How much of it is in the page cache: cachestat(2), Linux 6.5.
-  double cached_mebibytes() const {
-    struct {
-      std::uint64_t offset = 0;
-      std::uint64_t length = 0;
-    } range;
-    std::array<std::uint64_t, 5> pages{};
-    constexpr long cachestat = 451;
-    if (::syscall(cachestat, fd_, &range, pages.data(), 0U) < 0) fail("cachestat");
-    return static_cast<double>(pages[0]) * 4096 / mebibyte;
-  }
+/// For loops that own their descriptor.
+class open_descriptor {
+ public:
+  open_descriptor(const scratch_file& which, int flags) : fd_(open_again(which, flags)) {}
+  open_descriptor(const open_descriptor&) = delete;
+  open_descriptor& operator=(const open_descriptor&) = delete;
+  ~open_descriptor() { ::close(fd_); }
+  operator int() const noexcept { return fd_; }
 
  private:
   int fd_;
@@ -89,29 +58,30 @@ class scratch_file {
 
 // --- small records -------------------------------------------------------------------------------
 
-weir::task<void> write_records(weir::io_context& context, const scratch_file& to) {
-  weir::writer out(weir::file(context, to.open_again(O_WRONLY)),
+weir::task<void> write_records(weir::io_context& context, const scratch_file& to,
+                               std::size_t count) {
+  weir::writer out(weir::file(context, open_again(to, O_WRONLY)),
                    {.block_size = block_size, .blocks = 4});
   const std::array<std::byte, record> bytes{};
-  for (std::size_t i = 0; i < records; ++i) expect(co_await out.write(bytes), "write");
+  for (std::size_t i = 0; i < count; ++i) expect(co_await out.write(bytes), "write");
   expect(co_await out.close(), "close");
 }
 
-weir::task<void> read_records(weir::io_context& context, const scratch_file& from) {
-  weir::reader in(weir::file(context, from.open_again(O_RDONLY)),
+weir::task<void> read_records(weir::io_context& context, const scratch_file& from,
+                              std::size_t count) {
+  weir::reader in(weir::file(context, open_again(from, O_RDONLY)),
                   {.block_size = block_size, .blocks = 4});
   std::array<std::byte, record> bytes;
-  for (std::size_t i = 0; i < records; ++i) expect(co_await in.read_exactly(bytes), "read");
+  for (std::size_t i = 0; i < count; ++i) expect(co_await in.read_exactly(bytes), "read");
   expect(co_await in.close(), "close");
 }
 
-void write_records_by_system_calls(const scratch_file& to) {
-  const int fd = to.open_again(O_WRONLY);
+void write_records_by_calls(const scratch_file& to, std::size_t count) {
+  const open_descriptor fd(to, O_WRONLY);
   const std::array<std::byte, record> bytes{};
-  for (std::size_t i = 0; i < records; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (::write(fd, bytes.data(), record) != record) fail("write");
   }
-  ::close(fd);
 }
 
 using stdio_file = std::unique_ptr<FILE, int (*)(FILE*)>;
@@ -123,70 +93,90 @@ stdio_file open_stdio(int fd, const char* mode, std::vector<char>& memory) {
   return opened;
 }
 
-void write_records_by_stdio(const scratch_file& to) {
+void write_records_by_stdio(const scratch_file& to, std::size_t count) {
   std::vector<char> memory(block_size);
-  const stdio_file out = open_stdio(to.open_again(O_WRONLY), "w", memory);
+  const stdio_file out = open_stdio(open_again(to, O_WRONLY), "w", memory);
   const std::array<std::byte, record> bytes{};
-  for (std::size_t i = 0; i < records; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (std::fwrite(bytes.data(), 1, record, out.get()) != record) fail("fwrite");
   }
   if (std::fflush(out.get()) != 0) fail("fflush");
 }
 
-void read_records_by_stdio(const scratch_file& from) {
+void read_records_by_stdio(const scratch_file& from, std::size_t count) {
   std::vector<char> memory(block_size);
-  const stdio_file in = open_stdio(from.open_again(O_RDONLY), "r", memory);
+  const stdio_file in = open_stdio(open_again(from, O_RDONLY), "r", memory);
   std::array<std::byte, record> bytes;
-  for (std::size_t i = 0; i < records; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (std::fread(bytes.data(), 1, record, in.get()) != record) fail("fread");
   }
 }
 
-void compare_small_records(weir::io_context& context, int pairs) {
-  const scratch_file target;
-  const auto by_writer = [&] { context.run(write_records(context, target)); };
-  const auto by_stdio = [&] { write_records_by_stdio(target); };
-  const auto by_reader = [&] { context.run(read_records(context, target)); };
-  by_stdio();  // from now on every block of the file is there
-  print_heading();
-  print("writer / write(2), 100 bytes",
-        compare(by_writer, [&] { write_records_by_system_calls(target); }, pairs), records);
-  print("writer / fwrite, 100 bytes", compare(by_writer, by_stdio, pairs), records);
-  print("fwrite / fwrite: what lies within is noise", compare(by_stdio, by_stdio, pairs), records);
-  print("reader / fread, 100 bytes",
-        compare(by_reader, [&] { read_records_by_stdio(target); }, pairs), records);
+/// The file is in the page cache, and as long as what is written: no disk is waited for.
+void compare_records(program& run, weir::io_context& context, timed_by clock,
+                     const std::string& clock_name) {
+  const std::size_t count = run.unless_quick<std::size_t>(500'000, 20'000);
+  const scratch_file file(count * record);
+  const auto slice = [clock](std::string name, auto work) {
+    return of_one_size(std::move(name), clock, work);
+  };
+  const auto stdio = [&] { write_records_by_stdio(file, count); };
+  const contestant writer =
+      slice("writer", [&] { context.run(write_records(context, file, count)); });
+  const contestant fwrite = slice("fwrite", stdio);
+  const contestant reader =
+      slice("reader", [&] { context.run(read_records(context, file, count)); });
+  const contestant fread = slice("fread", [&] { read_records_by_stdio(file, count); });
+
+  const conditions written{.regime = "100 bytes written, blocks of 256 KiB, " + clock_name,
+                           .operations = count};
+  run.compare(written, writer, slice("write(2)", [&] { write_records_by_calls(file, count); }));
+  run.compare(written, writer, fwrite);
+  run.compare(written, slice("fwrite again: noise", stdio), fwrite);
+  run.compare({.regime = "100 bytes read, blocks of 256 KiB, " + clock_name, .operations = count},
+              reader, fread);
 }
 
 // --- large files ---------------------------------------------------------------------------------
 
-struct streamed {
-  double seconds = 0;
-  double most_cached = 0;  // mebibytes, while it ran and at its end
-};
-
-/// Looks at the page cache every 64 MiB.
-class watch {
+/// How much of a file the page cache has, while it is read or written and at its end.
+class cache_watch {
  public:
-  explicit watch(const scratch_file& file) : file_(file) {}
+  explicit cache_watch(const scratch_file& file) : file_(file) {}
+
+  /// Looks now and then only: that takes time, the more the more there is.
   void moved(std::size_t bytes) {
     since_ += bytes;
-    if (since_ < 64 * mebibyte) return;
+    if (since_ < 256 * mib) return;
     since_ = 0;
     look();
   }
-  double look() { return most_ = std::max(most_, file_.cached_mebibytes()); }
+  void look() {
+    if (const auto cached = cached_bytes()) most_ = std::max(most_, *cached);
+  }
+  std::size_t most() const noexcept { return most_; }
+
+  /// By cachestat(2), which Linux has since 6.5 and this C library has no name for.
+  std::optional<std::size_t> cached_bytes() const {
+    constexpr long cachestat = 451;
+    const std::array<std::uint64_t, 2> whole_file{};
+    std::array<std::uint64_t, 5> pages{};
+    if (::syscall(cachestat, file_.buffered(), whole_file.data(), pages.data(), 0U) == 0) {
+      return pages[0] * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    }
+    if (errno != ENOSYS) fail("cachestat");
+    return std::nullopt;
+  }
 
  private:
   const scratch_file& file_;
   std::size_t since_ = 0;
-  double most_ = 0;
+  std::size_t most_ = 0;
 };
 
-enum class way { streams, streams_cached, buffered, direct };
-
 weir::task<void> stream_in(weir::io_context& context, const scratch_file& from, bool drop,
-                           watch& seen) {
-  weir::reader in(weir::file(context, from.open_again(O_RDONLY)), {.drop_cache = drop});
+                           cache_watch& seen) {
+  weir::reader in(weir::file(context, open_again(from, O_RDONLY)), {.drop_cache = drop});
   for (;;) {
     const auto view = expect(co_await in.peek(), "peek");
     if (view.empty()) break;
@@ -197,8 +187,8 @@ weir::task<void> stream_in(weir::io_context& context, const scratch_file& from, 
 }
 
 weir::task<void> stream_out(weir::io_context& context, const scratch_file& to, bool drop,
-                            std::size_t size, watch& seen) {
-  weir::writer out(weir::file(context, to.open_again(O_WRONLY)), {.drop_cache = drop});
+                            std::size_t size, cache_watch& seen) {
+  weir::writer out(weir::file(context, open_again(to, O_WRONLY)), {.drop_cache = drop});
   for (std::size_t left = size; left != 0;) {
     const auto room = expect(co_await out.room(), "room");
     const std::size_t count = std::min(left, room.size());
@@ -210,91 +200,122 @@ weir::task<void> stream_out(weir::io_context& context, const scratch_file& to, b
   expect(co_await out.close(weir::durability::data), "close");
 }
 
-void loop_in(const scratch_file& from, bool direct, watch& seen) {
-  const int fd = from.open_again(O_RDONLY | (direct ? O_DIRECT : 0));
-  weir::buffer memory(mebibyte);
+void loop_in(const scratch_file& from, int flags, cache_watch& seen) {
+  const open_descriptor fd(from, O_RDONLY | flags);
+  weir::buffer memory(mib);
   for (;;) {
     const ssize_t got = ::read(fd, memory.data(), memory.size());
     if (got < 0) fail("read");
     if (got == 0) break;
     seen.moved(static_cast<std::size_t>(got));
   }
-  ::close(fd);
 }
 
-void loop_out(const scratch_file& to, bool direct, std::size_t size, watch& seen) {
-  const int fd = to.open_again(O_WRONLY | (direct ? O_DIRECT : 0));
-  weir::buffer memory(mebibyte);
-  for (std::size_t left = size; left != 0; left -= mebibyte) {
+void loop_out(const scratch_file& to, int flags, std::size_t size, cache_watch& seen) {
+  const open_descriptor fd(to, O_WRONLY | flags);
+  weir::buffer memory(mib);
+  for (std::size_t left = size; left != 0; left -= mib) {
     std::fill_n(memory.data(), memory.size(), std::byte{7});
-    if (::write(fd, memory.data(), mebibyte) != static_cast<ssize_t>(mebibyte)) fail("write");
-    seen.moved(mebibyte);
+    if (::write(fd, memory.data(), mib) != static_cast<ssize_t>(mib)) fail("write");
+    seen.moved(mib);
   }
-  if (::fdatasync(fd) < 0) fail("fdatasync");
-  ::close(fd);
+  checked("fdatasync", ::fdatasync(fd));
 }
 
-streamed read_once(weir::io_context& context, const scratch_file& from, way how) {
-  from.make_cold();
-  watch seen(from);
-  const double seconds = seconds_of([&] {
-    if (how == way::buffered || how == way::direct) return loop_in(from, how == way::direct, seen);
-    context.run(stream_in(context, from, how == way::streams, seen));
-  });
-  return {seconds, seen.look()};
-}
+/// Ways of moving one large file, and the most of it that each has left in the page cache.
+class large_file {
+ public:
+  large_file(program& run, const scratch_file& file, conditions under)
+      : run_(run), file_(file), under_(std::move(under)) {}
 
-streamed write_once(weir::io_context& context, const scratch_file& to, way how, std::size_t size) {
-  to.empty();
-  watch seen(to);
-  const double seconds = seconds_of([&] {
-    if (how == way::buffered || how == way::direct) {
-      return loop_out(to, how == way::direct, size, seen);
+  using work = std::function<void(cache_watch& seen)>;
+  void compare(const std::string& ours, const work& our_work, const std::string& peer,
+               const work& peer_work, const preparation& before) {
+    run_.compare(under_, watched(ours, our_work, before), watched(peer, peer_work, before));
+  }
+  void say_what_was_cached() const {
+    if (!cache_watch(file_).cached_bytes()) {
+      return run_.remark("Without cachestat(2), nobody knows what is in the page cache.");
     }
-    context.run(stream_out(context, to, how == way::streams, size, seen));
-  });
-  return {seconds, seen.look()};
-}
-
-/// Each way in turn, `rounds` times; rates are medians, the page cache's growth the most seen.
-void compare_ways(std::string_view title, std::size_t size, int rounds, auto&& once) {
-  constexpr std::array ways{way::streams, way::streams_cached, way::buffered, way::direct};
-  constexpr std::array names{"stream, drop_cache", "stream", "1 MiB loop", "1 MiB loop, O_DIRECT"};
-  std::array<std::vector<double>, ways.size()> rates;
-  std::array<double, ways.size()> cached{};
-  for (int round = 0; round < rounds; ++round) {
-    for (std::size_t i = 0; i < ways.size(); ++i) {
-      const streamed one = once(ways[i]);
-      rates[i].push_back(static_cast<double>(size) / mebibyte / one.seconds);
-      cached[i] = std::max(cached[i], one.most_cached);
+    for (const auto& [name, most] : most_cached_) {
+      run_.remark(under_.regime + ", " + name + ": at most " + std::to_string(most / mib) +
+                  " MiB in the page cache.");
     }
   }
-  for (std::size_t i = 0; i < ways.size(); ++i) {
-    std::printf("%.*s %-22s %7.0f MiB/s (%.0f to %.0f), %6.0f MiB cached at most\n",
-                static_cast<int>(title.size()), title.data(), names[i], median_of(rates[i]),
-                *std::ranges::min_element(rates[i]), *std::ranges::max_element(rates[i]),
-                cached[i]);
+
+ private:
+  contestant watched(const std::string& name, const work& of, const preparation& before) {
+    return in_process(
+        name, timed_by::wall,
+        [this, name, of](std::uint64_t) {
+          cache_watch seen(file_);
+          of(seen);
+          seen.look();
+          most_cached_[name] = std::max(most_cached_[name], seen.most());
+        },
+        before);
   }
+
+  program& run_;
+  const scratch_file& file_;
+  conditions under_;
+  std::map<std::string, std::size_t> most_cached_;
+};
+
+void compare_reading(program& run, weir::io_context& context, std::size_t size) {
+  const scratch_file file(size);
+  large_file ways(run, file,
+                  {.regime = size_name(size) + " read, cold",
+                   .shown = megabytes(size),
+                   .operations = 1,
+                   .pairs = 5});
+  const auto cold = [&] { file.drop_from_cache(); };
+  const auto stream = [&](cache_watch& seen) { context.run(stream_in(context, file, true, seen)); };
+  const auto loop = [&](int flags) {
+    return [&file, flags](cache_watch& seen) { loop_in(file, flags, seen); };
+  };
+  ways.compare("reader, drop_cache", stream, "read(2), 1 MiB", loop(0), cold);
+  if (file.direct() >= 0) {
+    ways.compare("reader, drop_cache", stream, "read(2), 1 MiB, O_DIRECT", loop(O_DIRECT), cold);
+  }
+  ways.compare("read(2) again: noise", loop(0), "read(2), 1 MiB", loop(0), cold);
+  ways.say_what_was_cached();
+}
+
+/// Into a file that is empty each time, and durable in the end.
+void compare_writing(program& run, weir::io_context& context, std::size_t size) {
+  const scratch_file file(0);
+  large_file ways(run, file,
+                  {.regime = size_name(size) + " written, with fdatasync",
+                   .shown = megabytes(size),
+                   .operations = 1,
+                   .pairs = 5});
+  const auto empty = [&] { checked("ftruncate", ::ftruncate(file.buffered(), 0)); };
+  const auto stream = [&](cache_watch& seen) {
+    context.run(stream_out(context, file, true, size, seen));
+  };
+  const auto loop = [&](int flags) {
+    return [&file, flags, size](cache_watch& seen) { loop_out(file, flags, size, seen); };
+  };
+  ways.compare("writer, drop_cache", stream, "write(2), 1 MiB", loop(0), empty);
+  if (file.direct() >= 0) {
+    ways.compare("writer, drop_cache", stream, "write(2), 1 MiB, O_DIRECT", loop(O_DIRECT), empty);
+  }
+  ways.compare("write(2) again: noise", loop(0), "write(2), 1 MiB", loop(0), empty);
+  ways.say_what_was_cached();
+}
+
+int body(int argc, char** argv) {
+  program run(argc, argv, "streams", "What do streams cost, and what do they leave behind?");
+  weir::io_context context(expect(weir::open_driver(), "open_driver"));
+  compare_records(run, context, timed_by::process, "processor time");
+  compare_records(run, context, timed_by::wall, "wall time");
+  const std::size_t large = run.unless_quick(4096 * mib, 16 * mib);
+  compare_reading(run, context, large);
+  compare_writing(run, context, large);
+  return run.finish();
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::size_t size = std::size_t{4096} * mebibyte;
-  int pairs = 15;
-  int rounds = 3;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string_view option = argv[i];
-    if (option == "--size") size = std::strtoull(argv[i + 1], nullptr, 10) * mebibyte;
-    if (option == "--pairs") pairs = std::atoi(argv[i + 1]);
-    if (option == "--rounds") rounds = std::atoi(argv[i + 1]);
-  }
-  weir::io_context context(expect(weir::open_driver(), "open_driver"));
-  compare_small_records(context, pairs);
-  if (size == 0) return 0;
-  const scratch_file target;
-  compare_ways("write", size, rounds, [&](way how) {
-    return write_once(context, target, how, size);
-  });
-  compare_ways("read ", size, rounds, [&](way how) { return read_once(context, target, how); });
-}
+int main(int argc, char** argv) { return run_main(argc, argv, &body); }

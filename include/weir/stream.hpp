@@ -43,7 +43,8 @@ struct reader_options {
   std::size_t block_size = std::size_t{256} << 10;
   /// How many blocks there are at most, in memory and in flight.
   std::size_t blocks = 8;
-  /// The page cache is left without what was read; see docs/decisions/0020.
+  /// The page cache is left without what was read; while reading is in order, also without what of
+  /// it others had there. See docs/decisions/0020.
   bool drop_cache = false;
 };
 
@@ -52,7 +53,8 @@ struct writer_options {
   std::size_t block_size = std::size_t{256} << 10;  ///< as for a reader
   /// How many blocks: when all are full and on their way, `write` waits.
   std::size_t blocks = 8;
-  /// The page cache is left without what was written; see docs/decisions/0020.
+  /// The page cache is left without what was written, of which it holds 32 MiB and the blocks at
+  /// most. `close` waits for the disk then; it is not durable by that. See docs/decisions/0020.
   bool drop_cache = false;
 };
 
@@ -193,7 +195,7 @@ struct read_until_step {
   std::string& into;
   char delimiter;
   std::size_t limit;
-  std::error_code error{};
+  std::error_code error{};  // NOLINT(readability-redundant-member-init): or g++ warns of users
   bool found = false;
 
   bool advance() noexcept;
@@ -224,7 +226,7 @@ struct write_step {
   progress came = progress::ready;
 
   bool advance() noexcept {
-    if (bytes.size() - moved > stream.at_hand()) return advance_by_blocks();
+    if (bytes.size() - moved >= stream.at_hand()) return advance_by_blocks();
     copy(bytes.size() - moved);
     return true;
   }
@@ -259,7 +261,8 @@ struct flush_step {
   durability how;
   bool closes;
   stage at = stage::writing;
-  std::error_code error{};  // of the sync or the close
+  // Of the sync or the close.
+  std::error_code error{};  // NOLINT(readability-redundant-member-init): as above
 
   bool advance() noexcept;
   transfer_result take() const noexcept;

@@ -24,12 +24,12 @@ constexpr std::uint64_t page_end(std::uint64_t offset) noexcept {
 /// are ever shown or written.
 struct free_pages {
   void operator()(std::byte* memory) const noexcept {
-    ::operator delete[](memory, std::align_val_t{page});
+    ::operator delete(memory, std::align_val_t{page});
   }
 };
-using pages = std::unique_ptr<std::byte[], free_pages>;
+using pages = std::unique_ptr<std::byte, free_pages>;
 inline pages allocate_pages(std::size_t size) {
-  return pages(static_cast<std::byte*>(::operator new[](size, std::align_val_t{page})));
+  return pages(static_cast<std::byte*>(::operator new(size, std::align_val_t{page})));
 }
 
 /// For std::optional::emplace: a sender becomes its state where that will be, since a state cannot

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
+#include "file_state.hpp"
 #include "misuse.hpp"
 #include "stream/blocks.hpp"
+#include "stream/drop_behind.hpp"
 #include "weir/io_context.hpp"
 
 namespace weir {
@@ -24,6 +27,7 @@ struct read_block {
   bool in_flight = false;
   bool wanted = false;  // in the sequence; or else free as soon as it has come
   bool ended = false;   // the file did
+  bool behind = false;  // to be dropped from the page cache behind the reader, not by its transfer
   std::error_code error;
   std::optional<whole_state> transfer;
 
@@ -57,6 +61,10 @@ class reader_core : public read_window {
   void settle(read_block& block) noexcept;
   void retire_front() noexcept;
   void forget_all() noexcept;
+  void let_go(read_block& block) noexcept;
+  bool is_dropped_behind(std::uint64_t start) const noexcept;
+  void dropped() noexcept;
+  bool delete_if_over() noexcept;
   void put_back(read_block& block) noexcept;
 
   file file_;
@@ -64,7 +72,7 @@ class reader_core : public read_window {
   const std::size_t window_max_;
   const io_options policy_;
   pages memory_;
-  std::unique_ptr<read_block[]> blocks_;
+  std::vector<read_block> blocks_;
   read_block* free_ = nullptr;
   read_block* front_ = nullptr;  // the sequence
   read_block* back_ = nullptr;
@@ -72,6 +80,8 @@ class reader_core : public read_window {
   std::size_t window_;        // how far beyond the position to read
   std::size_t in_flight_ = 0;
   bool abandoned_ = false;
+  bool drops_behind_ = false;
+  drop_behind behind_;
 };
 
 void read_block::over() noexcept { owner->completed(*this); }
@@ -83,15 +93,17 @@ reader_core::reader_core(file source, const reader_options& options)
       window_max_(block_size_ * std::max<std::size_t>(options.blocks, 1)),
       policy_{.drop_cache = options.drop_cache},
       memory_(allocate_pages(window_max_)),
-      blocks_(std::make_unique<read_block[]>(window_max_ / block_size_)),
+      blocks_(window_max_ / block_size_),
       end_offset_(options.offset),
-      window_(block_size_) {
+      window_(block_size_),
+      behind_(file_, continuation::calling<&reader_core::dropped>(*this)) {
   for (std::size_t i = window_max_ / block_size_; i-- != 0;) {
     blocks_[i].owner = this;
     blocks_[i].memory = memory_.get() + i * block_size_;
     put_back(blocks_[i]);
   }
   file_ = std::move(source);
+  drops_behind_ = options.drop_cache && file_.is_open() && !state_of(file_)->direct;
 }
 
 // --- what is at hand -----------------------------------------------------------------------------
@@ -134,6 +146,7 @@ void reader_core::retire_front() noexcept {
   front_ = block.next;
   if (front_ == nullptr) back_ = nullptr;
   put_back(block);
+  behind_.pass(position());
   window_ = std::min(window_ * 2, window_max_);
   if (front_ != nullptr) read_ahead();
 }
@@ -147,22 +160,22 @@ void reader_core::seek(std::uint64_t offset) noexcept {
     return;
   }
   while (offset >= front_->end()) {
-    read_block& passed = *front_;
-    front_ = passed.next;
-    passed.wanted = false;
-    if (!passed.in_flight) put_back(passed);
+    let_go(*std::exchange(front_, front_->next));
   }
 }
 
 void reader_core::forget_all() noexcept {
   hide(position());
-  while (front_ != nullptr) {
-    read_block& block = *front_;
-    front_ = block.next;
-    block.wanted = false;
-    if (!block.in_flight) put_back(block);
-  }
+  while (front_ != nullptr) let_go(*std::exchange(front_, front_->next));
   back_ = nullptr;
+  behind_.end_run();
+}
+
+// A block in flight is free when it has come.
+void reader_core::let_go(read_block& block) noexcept {
+  block.wanted = false;
+  if (!block.in_flight) return put_back(block);
+  if (block.behind) behind_.add_stray();
 }
 
 void reader_core::put_back(read_block& block) noexcept {
@@ -210,9 +223,17 @@ read_block& reader_core::append(std::uint64_t start, std::size_t length) noexcep
   block.wanted = true;
   block.ended = false;
   block.error.clear();
-  block.transfer.emplace(
-      state_of_sender(file_.read_exactly_at({block.memory, length}, start, policy_)));
+  block.behind = is_dropped_behind(start);
+  if (block.behind) behind_.add(start, length);
+  block.transfer.emplace(state_of_sender(
+      file_.read_exactly_at({block.memory, length}, start, block.behind ? io_options{} : policy_)));
   return block;
+}
+
+// Whoever has read so much in order that the window is open wants speed: the transfer's own policy
+// takes a third of it. Reads here and there have that policy, which leaves what others have cached.
+bool reader_core::is_dropped_behind(std::uint64_t start) const noexcept {
+  return drops_behind_ && window_ == window_max_ && behind_.takes(start);
 }
 
 void reader_core::begin(read_block& block) noexcept {
@@ -233,11 +254,11 @@ void reader_core::completed(read_block& block) noexcept {
   settle(block);
   block.in_flight = false;
   --in_flight_;
-  if (!block.wanted) put_back(block);
-  if (abandoned_) {
-    if (in_flight_ == 0) delete this;
-    return;
+  if (!block.wanted) {
+    put_back(block);
+    if (block.behind) behind_.stray_came();
   }
+  if (delete_if_over()) return;
   const bool of_use = front_ == nullptr || front_ == &block;
   if (of_use && waiter.run != nullptr) wake(*this);
 }
@@ -246,13 +267,24 @@ void reader_core::completed(read_block& block) noexcept {
 
 close_sender reader_core::close() noexcept {
   forget_all();
+  behind_.finish();
   return file_.close();
 }
 
 void reader_core::abandon() noexcept {
   if (waiter.run != nullptr) misuse("a reader was destroyed while a coroutine waits for it");
   abandoned_ = true;
-  if (in_flight_ == 0) delete this;
+  forget_all();
+  delete_if_over();
+}
+
+void reader_core::dropped() noexcept { delete_if_over(); }
+
+// True where nobody is left to be told anything.
+bool reader_core::delete_if_over() noexcept {
+  const bool nobody_asks = abandoned_;
+  if (abandoned_ && in_flight_ == 0 && !behind_.busy()) delete this;
+  return nobody_asks;
 }
 
 }  // namespace

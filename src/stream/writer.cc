@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include "file_state.hpp"
 #include "misuse.hpp"
@@ -18,6 +19,10 @@ namespace detail {
 namespace {
 
 class writer_core;
+
+/// With drop_cache, how much is written before the disk is waited for; four times as much is in the
+/// page cache at most.
+constexpr std::uint64_t write_back_step = std::uint64_t{8} << 20;
 
 /// A part of the file that is being filled, or is sealed: to be written, or on its way.
 struct write_block {
@@ -63,7 +68,10 @@ class writer_core : public write_window {
   void settle(write_block& block) noexcept;
   void pass_finished() noexcept;
   void account(const write_block& block) noexcept;
-  void give_up() noexcept;
+  void fail(std::error_code why) noexcept;
+  std::uint64_t finished() const noexcept;
+  void write_back() noexcept;
+  void written_back() noexcept;
   bool set_direct(bool on) noexcept;
   progress sync(durability how) noexcept;
   progress close() noexcept;
@@ -76,7 +84,7 @@ class writer_core : public write_window {
   bool appends_ = false;
   bool direct_ = false;
   pages memory_;
-  std::unique_ptr<write_block[]> blocks_;
+  std::vector<write_block> blocks_;
   write_block* free_ = nullptr;
   write_block* current_ = nullptr;  // being filled
   write_block* front_ = nullptr;    // the sequence
@@ -93,6 +101,10 @@ class writer_core : public write_window {
   std::array<std::byte, page> tail_{};
   std::size_t tail_size_ = 0;
   std::size_t tail_pending_ = 0;  // so much of it is in no block
+  // With drop_cache: before the one, everything is on the disk; up to the other, on its way there.
+  std::uint64_t on_disk_;
+  std::uint64_t to_disk_;
+  std::optional<sync_state> write_back_;
   std::optional<sync_state> sync_;
   std::optional<close_state> close_;
   bool calling_ = false;  // one of the two is in flight
@@ -106,8 +118,10 @@ writer_core::writer_core(file target, const writer_options& options)
     : block_size_(page_end(std::max<std::size_t>(options.block_size, 1))),
       policy_{.drop_cache = options.drop_cache},
       memory_(allocate_pages(block_size_ * std::max<std::size_t>(options.blocks, 1))),
-      blocks_(std::make_unique<write_block[]>(std::max<std::size_t>(options.blocks, 1))),
-      sealed_(options.offset) {
+      blocks_(std::max<std::size_t>(options.blocks, 1)),
+      sealed_(options.offset),
+      on_disk_(options.offset),
+      to_disk_(options.offset) {
   for (std::size_t i = std::max<std::size_t>(options.blocks, 1); i-- != 0;) {
     blocks_[i].owner = this;
     blocks_[i].memory = memory_.get() + i * block_size_;
@@ -208,6 +222,7 @@ void writer_core::put_back(write_block& block) noexcept {
 // --- on its way ----------------------------------------------------------------------------------
 
 bool writer_core::may_start(const write_block& block) const noexcept {
+  if (write_back_ && finished() - on_disk_ >= 4 * write_back_step) return false;
   return in_flight_ == 0 || !(alone_ || block.through_cache || appends_);
 }
 
@@ -251,6 +266,7 @@ void writer_core::ended(write_block& block) noexcept {
   alone_ = false;
   settle(block);
   pass_finished();
+  write_back();
   start_more();
   if (delete_if_over()) return;
   if (waiter.run != nullptr) wake(*this);
@@ -268,19 +284,58 @@ void writer_core::pass_finished() noexcept {
 void writer_core::account(const write_block& block) noexcept {
   const std::uint64_t reached = block.start + block.moved;
   if (reached > block.counted) written_ += reached - block.counted;
-  if (!block.error) return;
-  error_ = block.error;
-  give_up();
+  if (block.error) fail(block.error);
 }
 
 // What was accepted and not started is not written any more.
-void writer_core::give_up() noexcept {
+void writer_core::fail(std::error_code why) noexcept {
+  error_ = why;
+  halted_ = true;
   sealed_ = position();
   tail_pending_ = 0;
   if (current_ != nullptr) put_back(*current_);
   leave_current();
   for (; unstarted_ != nullptr; unstarted_ = unstarted_->next) unstarted_->over = true;
 }
+
+// --- out of the page cache -----------------------------------------------------------------------
+
+// Before that, everything is in the file.
+std::uint64_t writer_core::finished() const noexcept {
+  return front_ != nullptr ? front_->start : sealed_;
+}
+
+// The kernel lets go of a page when it is on the disk, and does not make whoever writes wait for
+// that: pages gather where the disk is slower.
+void writer_core::write_back() noexcept {
+  if (!policy_.drop_cache || direct_ || write_back_ || error_ || !file_.is_open()) return;
+  if (finished() - to_disk_ < write_back_step) return;
+  // Where appended blocks are, nobody knows; all of the file then.
+  const std::uint64_t from = appends_ ? 0 : to_disk_;
+  to_disk_ = finished();
+  const std::uint64_t length = appends_ ? 0 : to_disk_ - from;
+  constexpr unsigned and_wait =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  write_back_.emplace(state_of_sender(file_.sync_range(from, length, and_wait)));
+  if (write_back_->ready()) return write_back_.reset();  // a sync has failed, which was told
+  write_back_->begin(continuation::calling<&writer_core::written_back>(*this));
+}
+
+void writer_core::written_back() noexcept {
+  const result<void> outcome = write_back_->take();
+  write_back_.reset();
+  on_disk_ = to_disk_;
+  if (!outcome && !error_) {
+    fail(outcome.error());
+    pass_finished();
+  }
+  write_back();
+  start_more();
+  if (delete_if_over()) return;
+  if (waiter.run != nullptr) wake(*this);
+}
+
+// --- O_DIRECT ------------------------------------------------------------------------------------
 
 bool writer_core::set_direct(bool on) noexcept {
   const int fd = file_.native_handle();
@@ -295,6 +350,7 @@ progress writer_core::go_on(flush_step& step) noexcept {
   if (calling_) return progress::waiting;
   if (step.at == stage::writing) {
     if (!seal_rest() || front_ != nullptr) return progress::waiting;
+    if (step.closes && write_back_) return progress::waiting;  // its error is told now or never
     step.error = error_;
     const bool syncs = step.how != durability::none && !error_;
     step.at = syncs ? stage::syncing : stage::closing;
@@ -347,7 +403,7 @@ void writer_core::abandon() noexcept {
 
 bool writer_core::delete_if_over() noexcept {
   if (!abandoned_) return false;
-  if (seal_rest() && front_ == nullptr && !calling_) delete this;
+  if (seal_rest() && front_ == nullptr && !write_back_ && !calling_) delete this;
   return true;
 }
 
@@ -360,6 +416,10 @@ void abandon_stream::operator()(write_window* writer) const noexcept { core_of(*
 // --- steps ---------------------------------------------------------------------------------------
 
 bool write_step::advance_by_blocks() noexcept {
+  if (core_of(stream).error()) {  // also where nothing is to be written
+    came = progress::failed;
+    return true;
+  }
   for (;;) {
     copy(std::min(bytes.size() - moved, stream.at_hand()));
     if (moved == bytes.size()) return true;

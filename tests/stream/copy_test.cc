@@ -1,6 +1,5 @@
-// What the predecessors' tests copied, copied by streams, under the names by which their list counts
-// them: the same sizes, appended to files that hold something already. E-T2, about callbacks, is not
-// among them: streams are for coroutines.
+// What the predecessors' tests copied, copied by streams, under the names by which their list
+// counts them: the same sizes, appended to files that hold something already.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -33,12 +32,8 @@ class stream_copy : public stream_test {
     EXPECT_TRUE(holds_pattern(std::span(bytes).subspan(seed.size()), 0)) << "file " << number;
   }
 
-  /// Reads of 9999 bytes, each written; with `closes`, both are closed in the end, or else only
-  /// destroyed.
-  static task<void> copy(io_context& context, std::string from, std::string to, int flags,
-                         bool closes) {
-    reader in(file(context, open_file(from, O_RDONLY).release()));
-    writer out(file(context, open_file(to, flags | O_APPEND).release()));
+  /// Reads of 9999 bytes, each written.
+  static task<void> copy_all(reader& in, writer& out) {
     std::vector<std::byte> memory(9999);
     for (;;) {
       const result<std::size_t> got = co_await in.read(memory);
@@ -46,6 +41,15 @@ class stream_copy : public stream_test {
       if (got.value_or(0) == 0) break;
       EXPECT_EQ(co_await out.write(std::span(memory).first(*got)), *got);
     }
+  }
+
+  /// The same between two files; with `closes`, both are closed in the end, or else only
+  /// destroyed.
+  static task<void> copy(io_context& context, std::string from, std::string to, int flags,
+                         bool closes) {
+    reader in(file(context, open_file(from, O_RDONLY).release()));
+    writer out(file(context, open_file(to, flags | O_APPEND).release()));
+    co_await copy_all(in, out);
     if (!closes) co_return;
     EXPECT_TRUE((co_await in.close()).has_value());
     EXPECT_EQ(co_await out.close(), source_size);
@@ -58,6 +62,38 @@ TEST_P(stream_copy, e_t1_copy_and_append) {
   make_patterned_file(path(), source_size);
   make_target(1);
   context_->run(copy(*context_, path(), target(1), O_WRONLY, true));
+  expect_copied(1);
+}
+
+// Each end of an opening, of reading and of closing is heard of by a callback.
+TEST_P(stream_copy, e_t2_copy_and_append_by_callbacks) {
+  make_patterned_file(path(), source_size);
+  make_target(1);
+  int opened = 0;
+  std::vector<file> files(2);
+  const auto keep = [&](std::size_t which) {
+    return [&, which](result<file> came) {
+      ++opened;
+      files[which] = std::move(came).value();
+    };
+  };
+  start(open(*context_, path()), keep(0));
+  start(open(*context_, target(1), {.read = false, .write = true, .append = true}), keep(1));
+  context_->run();
+  ASSERT_EQ(opened, 2);
+
+  reader in(std::move(files[0]));
+  writer out(std::move(files[1]));
+  int closed = 0;
+  spawn(*context_, [](reader& from, writer& to, int& over) -> task<void> {
+    co_await copy_all(from, to);
+    EXPECT_EQ(co_await to.close(), source_size);
+    ++over;
+  }(in, out, closed));
+  context_->run();
+  start(in.close(), [&](result<void> came) { closed += came.has_value() ? 1 : 0; });
+  context_->run();
+  EXPECT_EQ(closed, 2);
   expect_copied(1);
 }
 

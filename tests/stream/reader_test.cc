@@ -241,6 +241,26 @@ TEST_P(reader_test, a_line_may_be_as_long_as_the_limit_and_no_longer) {
   context_->run(work());
 }
 
+// Where a block ends, too, and where the file does.
+TEST_P(reader_test, limits_are_exact_at_the_ends_of_blocks) {
+  const std::string block(page, 'a');
+  write_file(block + '\n' + block + "b\n" + block);
+  reader in = open_reader({.block_size = page, .blocks = 2});
+  auto work = [&]() -> task<void> {
+    std::string line;
+    EXPECT_EQ(co_await in.read_line(line, page), true);
+    EXPECT_EQ(line, block);
+    EXPECT_EQ(error_of(co_await in.read_line(line, page)), errc::too_long);
+    EXPECT_EQ(line, block);
+    EXPECT_EQ(error_of(co_await in.read_line(line, 0)), errc::too_long);
+    EXPECT_EQ(co_await in.read_until(line, '\n', 1), 2U);
+    EXPECT_EQ(line, "b\n");
+    EXPECT_EQ(co_await in.read_until(line, '\n', page), page);
+    EXPECT_EQ(co_await in.read_line(line, 0), false);
+  };
+  context_->run(work());
+}
+
 /// Counts what is in flight, and how much has been asked for at once.
 class counting_driver : public wrapping_driver {
  public:
@@ -311,6 +331,49 @@ TEST_P(reader_test, invariant_22_growth_by_others_is_seen) {
     EXPECT_EQ(::write(other.get(), "two", 3), 3);
     EXPECT_EQ(co_await read_up_to(in, 100), "two");
     EXPECT_EQ(co_await read_up_to(in, 100), "");
+  };
+  context_->run(work());
+}
+
+TEST_P(reader_test, a_file_that_grows_while_it_is_read_ahead_is_read_without_a_gap) {
+  const std::string contents = random_text(50'000, 11);
+  write_file("");
+  const descriptor other = open_file(path(), O_WRONLY | O_APPEND);
+  reader in = open_reader({.block_size = page, .blocks = 4});
+  auto work = [&]() -> task<void> {
+    std::mt19937_64 random(11);
+    std::string seen;
+    for (std::size_t written = 0; written < contents.size();) {
+      const std::string more = contents.substr(written, random() % 5000);
+      EXPECT_EQ(::write(other.get(), more.data(), more.size()), static_cast<ssize_t>(more.size()));
+      written += more.size();
+      seen += co_await read_up_to(in, random() % 5000);  // maybe not all; maybe beyond the end
+    }
+    while (seen.size() < contents.size()) seen += co_await read_up_to(in, page);
+    EXPECT_TRUE(seen == contents);
+  };
+  context_->run(work());
+}
+
+TEST_P(reader_test, cancelling_the_files_operations_ends_a_wait_and_reading_goes_on) {
+  const descriptor made = make_patterned_file(path(), 16 * page);
+  use_faults({.delay = 1, .delay_reaps = 15});
+  reader in = open_reader({.block_size = page, .blocks = 4});
+  auto work = [&]() -> task<void> {
+    std::vector<std::byte> memory(16 * page);
+    std::optional<std::error_code> told;
+    auto reading = [&]() -> detail::detached {
+      told = error_of<std::size_t>(co_await in.read_exactly(memory));
+    };
+    drop_from_cache(made);
+    reading();
+    EXPECT_FALSE(told.has_value());
+    EXPECT_TRUE((co_await in.target().cancel()).has_value());
+    while (!told) co_await context_->schedule();
+    EXPECT_EQ(*told, std::errc::operation_canceled);
+    in.seek(0);
+    EXPECT_TRUE((co_await in.read_exactly(memory)).has_value());
+    EXPECT_TRUE(holds_pattern(memory, 0));
   };
   context_->run(work());
 }

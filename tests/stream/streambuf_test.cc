@@ -1,5 +1,7 @@
 // Iostreams over readers and writers, from a plain thread, on every driver.
 
+#include "weir/streambuf.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -14,7 +16,6 @@
 #include <vector>
 
 #include "stream/stream_support.hpp"
-#include "weir/streambuf.hpp"
 
 namespace weir::testing {
 namespace {

@@ -143,7 +143,7 @@ TEST_P(writer_test,
     std::string expected;
     auto work = [&]() -> task<void> {
       writer out(file(*context_, direct.release()),
-                 {.offset = seed < 3 ? 0 : 777, .block_size = 2 * page, .blocks = seed});
+                 {.offset = seed < 3 ? 0U : 777U, .block_size = 2 * page, .blocks = seed});
       random_writing model(out, before, seed);
       for (int round = 0; round < 4; ++round) {
         co_await model.go(10);
@@ -248,8 +248,40 @@ TEST_P(writer_test,
   EXPECT_TRUE(contents().substr(0, 4 * page) == text.substr(0, 4 * page));
 }
 
+// The block at 3 fails at once; that at 1, which comes before it in the file, only later.
+TEST_P(writer_test, the_error_that_is_told_is_the_first_in_the_file_not_in_time) {
+  auto late = make_faulty(open_driver_named(GetParam()), failing_at(page, -ENOSPC)).value();
+  auto delayed = make_faulty(std::move(late), {.delay = 1}).value();
+  auto early = make_faulty(std::move(delayed), failing_at(3 * page, -EIO)).value();
+  context_ = std::make_unique<io_context>(std::move(early));
+  auto work = [&]() -> task<void> {
+    writer out = open_writer({.block_size = page, .blocks = 8});
+    EXPECT_TRUE((co_await out.write(bytes_of(std::string(6 * page, 'x')))).has_value());
+    const transfer_result flushed = co_await out.flush();
+    EXPECT_EQ(error_of<std::size_t>(flushed), std::errc::no_space_on_device);
+    EXPECT_EQ(flushed.transferred, page);
+    EXPECT_EQ(error_of<std::size_t>(co_await out.write({})), std::errc::no_space_on_device);
+    EXPECT_EQ(error_of<std::size_t>(co_await out.close()), std::errc::no_space_on_device);
+  };
+  context_->run(work());
+}
+
+TEST_P(writer_test, a_cancelled_block_is_an_error_like_any_other) {
+  use_faults({.delay = 1, .delay_reaps = 15});
+  auto work = [&]() -> task<void> {
+    writer out = open_writer({.block_size = page, .blocks = 2});
+    EXPECT_TRUE((co_await out.write(bytes_of(std::string(page + 1, 'x')))).has_value());
+    EXPECT_TRUE((co_await out.target().cancel()).has_value());
+    const transfer_result closed = co_await out.close();
+    EXPECT_EQ(error_of<std::size_t>(closed), std::errc::operation_canceled);
+    EXPECT_EQ(closed.transferred, 0U);
+  };
+  context_->run(work());
+}
+
 // The file size limit, which the kernel enforces in the middle of a block.
 TEST_P(writer_test, what_fits_below_a_limit_is_counted_to_the_byte) {
+  if (thread_sanitizer) GTEST_SKIP() << "the thread sanitizer cannot follow a fork";
   const child_outcome child = run_in_child([&] {
     context_ = open_context(GetParam());
     const rlimit limit{10'000, 10'000};
@@ -385,6 +417,35 @@ TEST_P(writer_test, a_coroutine_may_be_destroyed_while_it_waits_for_room) {
   };
   context_->run(work());
   EXPECT_TRUE(contents() == text.substr(0, 2 * page));
+}
+
+TEST_P(writer_test, a_writer_destroyed_after_an_error_closes_its_file) {
+  use_faults(failing_at(0, -EIO));
+  const std::size_t before = count_descriptors();
+  auto work = [&]() -> task<void> {
+    writer out = open_writer({.block_size = page, .blocks = 4});
+    EXPECT_TRUE((co_await out.write(bytes_of(std::string(3 * page + 1, 'x')))).has_value());
+  };
+  context_->run(work());
+  context_->run();
+  EXPECT_EQ(count_descriptors(), before);
+}
+
+TEST_P(writer_test, a_coroutine_and_its_writer_may_be_destroyed_while_they_sync) {
+  const std::string text(3 * page + 1, 'x');
+  const std::size_t before = count_descriptors();
+  auto closing = [&]() -> begun {
+    writer out = open_writer({.block_size = page, .blocks = 4});
+    EXPECT_TRUE((co_await out.write(bytes_of(text))).has_value());
+    [[maybe_unused]] const transfer_result closed = co_await out.close(durability::full);
+    ADD_FAILURE() << "it was to be destroyed";
+  };
+  {
+    const begun waiting = closing();
+  }
+  context_->run();
+  EXPECT_TRUE(contents() == text);
+  EXPECT_EQ(count_descriptors(), before);
 }
 
 TEST_P(writer_test, a_context_that_ends_is_told_or_everything_is_written) {
