@@ -22,11 +22,13 @@ at_once meaning_of(long error) noexcept {
   return passing ? at_once::would_wait : at_once::never;
 }
 
+}  // namespace
+
 #if defined(__x86_64__)
 // Without the C library: this is the whole cost of a read from memory, and after a system call the
 // processor has to learn anew where indirect jumps go, such as those into a shared library. And it
 // is no cancellation point.
-long preadv2(int fd, const iovec& memory, std::uint64_t offset, int how) noexcept {
+long preadv2_directly(int fd, const iovec& memory, std::uint64_t offset, int how) noexcept {
   long answer = 0;
   register long position asm("r10") = static_cast<long>(offset);
   register long high_half asm("r8") = 0;
@@ -39,13 +41,11 @@ long preadv2(int fd, const iovec& memory, std::uint64_t offset, int how) noexcep
   return answer;
 }
 #else
-long preadv2(int fd, const iovec& memory, std::uint64_t offset, int how) noexcept {
+long preadv2_directly(int fd, const iovec& memory, std::uint64_t offset, int how) noexcept {
   const ssize_t answer = ::preadv2(fd, &memory, 1, static_cast<off_t>(offset), how);
   return answer < 0 ? -errno : answer;
 }
 #endif
-
-}  // namespace
 
 // A short answer may mean the end of the file or of what is resident; asked once more, the kernel
 // tells which.
@@ -57,7 +57,7 @@ at_once read_resident(operation& op) noexcept {
   std::size_t moved = 0;
   do {
     const iovec rest{static_cast<std::byte*>(what.address) + moved, wanted - moved};
-    const long count = preadv2(what.fd, rest, what.offset + moved, how);
+    const long count = preadv2_directly(what.fd, rest, what.offset + moved, how);
     if (count < 0) return meaning_of(-count);
     if (count == 0) break;
     moved += static_cast<std::size_t>(count);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "../resident_read.hpp"
 #include "weir/io_context.hpp"
 
 namespace weir::detail {
@@ -117,18 +118,17 @@ std::int64_t read_window::from_cache(std::span<std::byte> into) noexcept {
 }
 
 std::int64_t read_window::ask_cache(std::span<std::byte> into) noexcept {
-  iovec to{.iov_base = into.data(), .iov_len = into.size()};
-  const auto offset = static_cast<off_t>(position_);
-  ssize_t count = 0;
+  const iovec to{.iov_base = into.data(), .iov_len = into.size()};
+  const int how = file_.memory ? 0 : RWF_NOWAIT;
+  long count = 0;
   do {
-    count = ::preadv2(file_.fd, &to, 1, offset, file_.memory ? 0 : RWF_NOWAIT);
-  } while (count < 0 && errno == EINTR);
-  if (count >= 0) return count;
-  if (errno == EOPNOTSUPP || errno == ENOSYS) {  // this file system cannot tell
+    count = preadv2_directly(file_.fd, to, position_, how);
+  } while (count == -EINTR);
+  if (count == -EOPNOTSUPP || count == -ENOSYS) {  // this file system cannot tell
     asks_cache_ = false;
     return nothing;
   }
-  return -errno;
+  return count;
 }
 
 /// For `position`: one that has nothing which a reader there would come to.
