@@ -21,3 +21,10 @@ target_link_libraries(http_file_server PRIVATE weir::weir_static CLI11::CLI11 Bo
 set_target_properties(http_file_server PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/examples")
 weir_warnings(http_file_server)
+
+foreach(about content conditions clients)
+  add_test(NAME http_file_server_${about}
+    COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/http_file_server/${about}_test.py")
+  set_tests_properties(http_file_server_${about} PROPERTIES
+    ENVIRONMENT "HTTP_FILE_SERVER=$<TARGET_FILE:http_file_server>;PYTHONDONTWRITEBYTECODE=1")
+endforeach()

@@ -28,7 +28,7 @@ weir::result<void> client_socket::open() noexcept {
 }
 
 // Less than was asked for is all that there was, and what comes later is another edge: so the call
-// that would only say EAGAIN is not made.
+// that would only say EAGAIN is not made. But the end may have come in one edge with the data.
 weir::result<std::size_t> client_socket::receive(std::span<char> into) noexcept {
   if (drained_) {
     errno = EAGAIN;
@@ -36,7 +36,7 @@ weir::result<std::size_t> client_socket::receive(std::span<char> into) noexcept 
   }
   const ssize_t count = ::recv(fd_, into.data(), into.size(), 0);
   if (count < 0) return last_error();
-  drained_ = count != 0 && static_cast<std::size_t>(count) < into.size();
+  drained_ = !peer_ended_ && static_cast<std::size_t>(count) < into.size();
   return static_cast<std::size_t>(count);
 }
 
@@ -62,6 +62,7 @@ void client_socket::give_up() noexcept {
 
 void client_socket::on_events(std::uint32_t events) noexcept {
   if ((events & ~std::uint32_t{EPOLLOUT}) != 0) drained_ = false;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) peer_ended_ = true;
   if ((events & wanted_) != 0) wake();
 }
 

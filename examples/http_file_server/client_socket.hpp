@@ -60,7 +60,8 @@ class client_socket final : private watcher, private deadline {
   int fd_;
   std::uint32_t wanted_ = 0;
   std::coroutine_handle<> waiter_;
-  bool drained_ = false;  // nothing has come since the last receive
+  bool drained_ = false;     // nothing has come since the last receive
+  bool peer_ended_ = false;  // will send no more
   bool given_up_ = false;
 };
 

@@ -56,7 +56,8 @@ weir::task<weir::result<std::string>> list_page(weir::io_context& context, int r
                                                 std::string path) {
   auto options = beneath(root);
   options.only_directory = true;
-  auto opened = co_await weir::open(context, path.empty() ? "." : path, options);
+  const std::string_view name = path.empty() ? std::string_view(".") : path;
+  auto opened = co_await weir::open(context, name, options);
   if (!opened) co_return std::unexpected(opened.error());
   weir::directory_reader reader(std::move(*opened));
   std::vector<weir::directory_entry> entries;

@@ -72,8 +72,11 @@ class head_parser final : public http::basic_parser<true> {
   void on_finish_impl(error_code&) override {}
 };
 
-parse_status status_of(const error_code& error) noexcept {
-  if (error == http::error::need_more) return parse_status::incomplete;
+// A head that has filled its limit and is not at its end is too large whatever would follow.
+parse_status status_of(const error_code& error, std::size_t length) noexcept {
+  if (error == http::error::need_more) {
+    return length < head_max ? parse_status::incomplete : parse_status::too_large;
+  }
   if (error == http::error::header_limit) return parse_status::too_large;
   return parse_status::malformed;
 }
@@ -94,7 +97,7 @@ parsed parse_request(std::string_view input) {
   head_parser parser;
   error_code error;
   const std::size_t used = parser.put({input.data(), input.size()}, error);
-  if (error) return {.status = status_of(error)};
+  if (error) return {.status = status_of(error, skipped + input.size())};
   if (!parser.is_header_done()) return {};
   if (parser.needs_host && !parser.has_host) return {.status = parse_status::malformed};
   if (!parser.is_done()) return {.status = parse_status::has_body};
