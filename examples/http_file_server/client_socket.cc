@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,14 +41,26 @@ weir::result<std::size_t> client_socket::receive(std::span<char> into) noexcept 
   return static_cast<std::size_t>(count);
 }
 
-weir::result<std::size_t> client_socket::send(std::span<const iovec> what) noexcept {
+weir::result<std::size_t> client_socket::send(std::span<const iovec> what, int flags) noexcept {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(what.data());  // only read
   message.msg_iovlen = what.size();
-  const ssize_t count = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+  const ssize_t count = ::sendmsg(fd_, &message, MSG_NOSIGNAL | flags);
   if (count >= 0) return static_cast<std::size_t>(count);
   if (errno == EAGAIN) return 0;
   return last_error();
+}
+
+weir::result<std::size_t> client_socket::send_before_more(std::span<const iovec> what) noexcept {
+  return send(what, MSG_MORE);
+}
+
+weir::result<std::size_t> client_socket::send_file(int file, std::uint64_t offset,
+                                                   std::size_t length) noexcept {
+  auto position = static_cast<off_t>(offset);
+  const ssize_t count = ::sendfile(fd_, file, &position, length);
+  if (count < 0) return last_error();
+  return static_cast<std::size_t>(count);
 }
 
 // Of a connection that is gone already there is nothing to end.

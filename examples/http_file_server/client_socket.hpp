@@ -26,7 +26,12 @@ class client_socket final : private watcher, private deadline {
   /// recv(2): yields 0 when the client has sent everything; EAGAIN when nothing is there yet.
   weir::result<std::size_t> receive(std::span<char> into) noexcept;
   /// sendmsg(2): yields how many bytes the kernel has taken, 0 when it takes none at present.
-  weir::result<std::size_t> send(std::span<const iovec> what) noexcept;
+  weir::result<std::size_t> send(std::span<const iovec> what) noexcept { return send(what, 0); }
+  /// The same of what is followed by more at once, so that both share packets: MSG_MORE.
+  weir::result<std::size_t> send_before_more(std::span<const iovec> what) noexcept;
+  /// sendfile(2): yields how many bytes the kernel has taken, 0 at the file's end; EAGAIN when it
+  /// takes none at present. Waits for pages that are not in memory.
+  weir::result<std::size_t> send_file(int file, std::uint64_t offset, std::size_t length) noexcept;
   /// No more will be sent; the client sees the end behind what has been.
   void finish_sending() const noexcept;
 
@@ -52,6 +57,7 @@ class client_socket final : private watcher, private deadline {
     bool await_resume() const noexcept { return !self.given_up_; }
   };
 
+  weir::result<std::size_t> send(std::span<const iovec> what, int flags) noexcept;
   void on_events(std::uint32_t events) noexcept override;
   void on_deadline() noexcept override { give_up(); }
   void wake() noexcept;

@@ -5,12 +5,16 @@
 #include <utility>
 
 #include "listing.hpp"
+#include "page_cache.hpp"
 #include "target.hpp"
 
 namespace http_file_server {
 namespace {
 
 constexpr std::size_t smallest_pace = std::size_t{16} << 10;
+// From how much on sending without a copy pays, and how much of it is a connection's turn.
+constexpr std::uint64_t sendfile_min = std::uint64_t{64} << 10;
+constexpr std::uint64_t sendfile_max = std::uint64_t{512} << 10;
 // Of what a refused client goes on sending.
 constexpr std::size_t lingering_max = std::size_t{1} << 20;
 
@@ -212,12 +216,37 @@ weir::task<bool> connection::send_response() {
 // and a slow client holds no memory of ours.
 weir::task<weir::result<connection::progress>> connection::send_some(std::string_view head) {
   if (left_ == 0) co_return send_parts(head, {});
+  if (const auto length = std::min(left_, sendfile_max);
+      length >= sendfile_min && all_cached(file_->file.native_handle(), offset_, length)) {
+    co_return co_await send_from_cache(head, length);
+  }
   borrowed_block block(site_.blocks);
   const auto memory = block.span().first(std::min<std::uint64_t>(left_, pace_));
   const auto count = co_await file_->file.read_at(memory, offset_);
   if (!count) co_return std::unexpected(count.error());
   if (*count == 0) co_return std::unexpected(weir::make_error_code(weir::errc::short_read));
   co_return send_parts(head, memory.first(*count));
+}
+
+// sendfile(2) has no way not to wait for the disk, so it is called where there is nothing to wait
+// for: every page is in memory or on its way, and the last of them has come, awaited by weir.
+weir::task<weir::result<connection::progress>> connection::send_from_cache(std::string_view head,
+                                                                           std::size_t length) {
+  std::array<std::byte, 1> last{};
+  const auto came = co_await file_->file.read_at(last, offset_ + length - 1);
+  if (!came) co_return std::unexpected(came.error());
+  if (!head.empty()) {
+    const auto sent = socket_.send_before_more(std::array{as_iovec(head)});
+    if (!sent) co_return std::unexpected(sent.error());
+    if (*sent < head.size()) co_return progress{.sent = *sent, .blocked = true};
+  }
+  const auto moved = socket_.send_file(file_->file.native_handle(), offset_, length);
+  const bool blocked = !moved && moved.error().value() == EAGAIN;
+  if (!moved && !blocked) co_return std::unexpected(moved.error());
+  if (moved && *moved == 0) {
+    co_return std::unexpected(weir::make_error_code(weir::errc::short_read));
+  }
+  co_return progress{.sent = head.size() + moved.value_or(0), .blocked = blocked};
 }
 
 weir::result<connection::progress> connection::send_parts(std::string_view head,

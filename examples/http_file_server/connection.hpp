@@ -54,6 +54,7 @@ class connection : public boost::intrusive::list_base_hook<
     bool blocked = false;  // the kernel did not take everything
   };
   weir::task<weir::result<progress>> send_some(std::string_view head);
+  weir::task<weir::result<progress>> send_from_cache(std::string_view head, std::size_t length);
   weir::result<progress> send_parts(std::string_view head, std::span<std::byte> content);
   void account(std::string_view& head, const progress& made) noexcept;
   weir::task<> linger();

@@ -10,6 +10,7 @@
 //   client_socket.*    its socket, awaited
 //   site.hpp           what the connections of one thread share
 //   file_cache.*       files that are open already
+//   page_cache.*       what of a file is in memory
 //   request.*          a request's head, by Boost.Beast's parser
 //   target.*           from a request-target to a path
 //   conditions.*       304, 206, 412, 416: validators and ranges
@@ -82,8 +83,10 @@ void raise_descriptor_limit() noexcept {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// Never read, so that it stays readable for every thread.
+// Never read, so that it stays readable for every thread. SIGPIPE, because sendfile(2) has no flag
+// that stands for "say EPIPE instead".
 int signals_to_end() noexcept {
+  ::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGINT);

@@ -99,7 +99,7 @@ class Protocol(serving.ServerTest):
 class Patience(serving.ServerTest):
     def test_a_client_that_sends_nothing_more_is_left(self):
         self.write("file", b"content")
-        self.serve("--timeout", "200")
+        self.serve("--timeout", "1000")
         silent, halfway, asked = self.connect(), self.connect(), self.connect()
         halfway.send(b"GET /file HTTP/1.1\r\nHo")
         asked.ask("/file")
@@ -109,7 +109,7 @@ class Patience(serving.ServerTest):
 
     def test_a_client_that_takes_nothing_is_left(self):
         self.make_sparse("large", LARGE)
-        self.serve("--timeout", "200")
+        self.serve("--timeout", "1000")
         client = self.connect(receive_buffer=4096)
         client.ask("/large")
         waiting = self.connect()  # ended after the other one, which began before
