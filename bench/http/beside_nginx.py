@@ -31,7 +31,8 @@ class Bench:
     def __init__(self, options, work):
         self.build, self.work, self.quick = options.build.resolve(), work, options.quick
         self.pairs = 2 if options.quick else options.pairs
-        self.seconds = 0.5 if options.quick else 1
+        self.server_place = servers.pinned(SERVER_PROCESSOR, options.nice)
+        self.client_place = servers.pinned(CLIENT_PROCESSOR, options.nice)
         self.tree = work / "tree"
         self.answers, self.remarks = [], []
 
@@ -82,7 +83,7 @@ class Bench:
         """Requests a second, and microseconds of the server's processor for each."""
         before = server.processor_seconds()
         said = subprocess.run(
-            ["taskset", "-c", str(CLIENT_PROCESSOR), "wrk", "-t1", "-c32",
+            [*self.client_place, "wrk", "-t1", "-c32",
              f"-d{1 if self.quick else 2}", f"http://127.0.0.1:{server.port}/{name}"],
             check=True, capture_output=True, text=True).stdout
         if "Non-2xx" in said or "Socket errors" in said:
@@ -100,9 +101,9 @@ class Bench:
         return found
 
     def warm(self):
-        running = [servers.start_weir(self.build, self.tree, WEIR_PORT, SERVER_PROCESSOR),
-                   servers.start_nginx(self.tree, NGINX_PORT, self.work / "nginx", SERVER_PROCESSOR),
-                   servers.start_nginx(self.tree, AGAIN_PORT, self.work / "again", SERVER_PROCESSOR,
+        running = [servers.start_weir(self.build, self.tree, WEIR_PORT, self.server_place),
+                   servers.start_nginx(self.tree, NGINX_PORT, self.work / "nginx", self.server_place),
+                   servers.start_nginx(self.tree, AGAIN_PORT, self.work / "again", self.server_place,
                                        "nginx again")]
         weir, nginx, again = running
         for name, size in (("16k", "16 KiB"), ("1m", "1 MiB")):
@@ -120,7 +121,7 @@ class Bench:
     def load(self, server, rate, cold):
         seconds = cold * 10 / rate
         said = subprocess.run(
-            ["taskset", "-c", str(CLIENT_PROCESSOR), self.build / "bench/http_load",
+            [*self.client_place, self.build / "bench/http_load",
              str(server.port), str(rate), str(seconds), str(HOT_FILES), str(cold)],
             check=True, capture_output=True, text=True).stdout
         return json.loads(said)
@@ -131,9 +132,9 @@ class Bench:
             prepare()
             self.warm_hot()
             if name == "weir":
-                return servers.start_weir(self.build, self.tree, WEIR_PORT, SERVER_PROCESSOR)
+                return servers.start_weir(self.build, self.tree, WEIR_PORT, self.server_place)
             place = pathlib.Path(tempfile.mkdtemp(dir=self.work)) / "nginx"
-            return servers.start_nginx(self.tree, NGINX_PORT, place, SERVER_PROCESSOR)
+            return servers.start_nginx(self.tree, NGINX_PORT, place, self.server_place)
 
         found, stalls = [], []
         for number in range(pairs):
@@ -192,6 +193,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the build folder")
     parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--nice", type=int, default=0,
+                        help="of servers and clients, below 0 on a machine that has other work")
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--json", type=pathlib.Path, help="where to write the figures")
     options = parser.parse_args()

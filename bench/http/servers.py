@@ -37,13 +37,18 @@ http {{
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def pinned(processor, nice):
+    """How a command begins that is to run there, and so much more urgently than others."""
+    return ["nice", "-n", str(nice), "taskset", "-c", str(processor)]
+
+
 class Server:
     """A process that serves `root` at `port`."""
 
-    def __init__(self, name, command, port, processor):
+    def __init__(self, name, command, port, where):
         self.name, self.port = name, port
         self.process = subprocess.Popen(
-            ["taskset", "-c", str(processor), *map(str, command)], stdout=subprocess.PIPE, text=True)
+            [*where, *map(str, command)], stdout=subprocess.PIPE, text=True)
 
     def until_it_answers(self):
         while self.process.poll() is None:
@@ -65,17 +70,17 @@ class Server:
         return self.process.communicate(timeout=60)[0]
 
 
-def start_nginx(root, port, place, processor, name="nginx"):
+def start_nginx(root, port, place, where, name="nginx"):
     place.mkdir()
     config = place / "nginx.conf"
     config.write_text(NGINX.format(place=place, port=port, root=root))
-    return Server(name, ["nginx", "-e", place / "error.log", "-c", config], port, processor
+    return Server(name, ["nginx", "-e", place / "error.log", "-c", config], port, where
                   ).until_it_answers()
 
 
-def start_weir(build, root, port, processor):
+def start_weir(build, root, port, where):
     command = [build / "examples/http_file_server", root, "--port", port, "--measure-stalls"]
-    return Server("weir", command, port, processor).until_it_answers()
+    return Server("weir", command, port, where).until_it_answers()
 
 
 def worst_stall_ms(said):
