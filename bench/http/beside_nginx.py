@@ -31,8 +31,8 @@ class Bench:
     def __init__(self, options, work):
         self.build, self.work, self.quick = options.build.resolve(), work, options.quick
         self.pairs = 2 if options.quick else options.pairs
-        self.server_place = servers.pinned(SERVER_PROCESSOR, options.nice)
-        self.client_place = servers.pinned(CLIENT_PROCESSOR, options.nice)
+        self.server_place = servers.pinned(SERVER_PROCESSOR, options.urgent)
+        self.client_place = servers.pinned(CLIENT_PROCESSOR, options.urgent)
         self.tree = work / "tree"
         self.answers, self.remarks = [], []
 
@@ -84,7 +84,7 @@ class Bench:
         before = server.processor_seconds()
         said = subprocess.run(
             [*self.client_place, "wrk", "-t1", "-c32",
-             f"-d{1 if self.quick else 2}", f"http://127.0.0.1:{server.port}/{name}"],
+             "-d1", f"http://127.0.0.1:{server.port}/{name}"],
             check=True, capture_output=True, text=True).stdout
         if "Non-2xx" in said or "Socket errors" in said:
             raise SystemExit(f"{server.name} failed:\n{said}")
@@ -193,8 +193,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the build folder")
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--nice", type=int, default=0,
-                        help="of servers and clients, below 0 on a machine that has other work")
+    parser.add_argument("--urgent", action="store_true",
+                        help="by SCHED_FIFO, as root: for a machine that has other work")
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--json", type=pathlib.Path, help="where to write the figures")
     options = parser.parse_args()

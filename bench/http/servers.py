@@ -37,9 +37,9 @@ http {{
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def pinned(processor, nice):
-    """How a command begins that is to run there, and so much more urgently than others."""
-    return ["nice", "-n", str(nice), "taskset", "-c", str(processor)]
+def pinned(processor, urgent):
+    """How a command begins that is to run there; if urgent, before everything else."""
+    return [*(["chrt", "--fifo", "1"] if urgent else []), "taskset", "-c", str(processor)]
 
 
 class Server:

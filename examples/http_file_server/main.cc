@@ -75,12 +75,22 @@ void describe(CLI::App& app, options& settings) {
   app.add_flag("--measure-stalls", settings.measure_stalls, "Say at the end how late a loop was");
 }
 
-// Each connection and each open file takes one.
-void raise_descriptor_limit() noexcept {
+// Each connection and each open file takes one; and one more of each while it is looked up anew.
+std::size_t descriptors_of(const options& settings) noexcept {
+  return settings.threads * (2 * settings.connections + settings.open_files) + 64;
+}
+
+// The kernel doubles a table of descriptors that is full, and where threads share it, as kernel
+// workers do, it waits for RCU: a loop would stand still for milliseconds. So it is made large
+// enough while there is one thread. A limit that is too low is met later, by whom it concerns.
+void reserve_descriptors(const options& settings) noexcept {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+  const auto last = std::min<std::size_t>(descriptors_of(settings), limit.rlim_cur - 1);
+  const int high = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, static_cast<int>(last));
+  if (high >= 0) ::close(high);
 }
 
 // Never read, so that it stays readable for every thread. SIGPIPE, because sendfile(2) has no flag
@@ -157,7 +167,7 @@ int main(int count, char** arguments) {
   describe(app, settings);
   CLI11_PARSE(app, count, arguments);
 
-  raise_descriptor_limit();
+  reserve_descriptors(settings);
   const shared_descriptors shared{
       .root = ::open(settings.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC),
       .ending = signals_to_end(),
