@@ -134,6 +134,7 @@ std::uint32_t flags_of(const open_options& options) noexcept {
   if (options.exclusive) flags |= O_EXCL;
   if (options.direct) flags |= O_DIRECT;
   if (options.only_directory) flags |= O_DIRECTORY;
+  if (options.nonblock) flags |= O_NONBLOCK;
   return static_cast<std::uint32_t>(flags);
 }
 

@@ -160,6 +160,9 @@ void io_context::leave() noexcept {
   }
   if (!fall_asleep() || !completed_.empty()) driver_->wake();
   if (shows_starts_) stager_.store(nullptr, std::memory_order_relaxed);
+  // Those whom another loop calls now, as for a socket, have a share like those whom this one
+  // calls.
+  at_once_left_ = at_once_in_a_turn;
 }
 
 std::size_t io_context::turn(bool wait) noexcept {

@@ -304,6 +304,13 @@ TEST_P(file_system, lists_only_directories) {
   EXPECT_EQ(errno_of(open(context(), at("fifo"), {.only_directory = true})), ENOTDIR);
 }
 
+TEST_P(file_system, opens_a_fifo_that_nobody_writes_without_waiting_if_asked_to) {
+  ASSERT_EQ(::mkfifo(at("fifo").c_str(), 0600), 0);
+  auto opened = wait_for(open(context(), at("fifo"), {.nonblock = true}));
+  ASSERT_TRUE(opened);
+  EXPECT_TRUE(S_ISFIFO(wait_for(opened->stat())->mode));
+}
+
 /// Says whether a directory is to be read, and lets nobody read it: who is interrupted then is
 /// interrupted in the midst.
 class watching_driver final : public wrapping_driver {

@@ -283,5 +283,25 @@ TEST_P(reads_at_once, in_shares) {
   EXPECT_GE(least_at_the_end, reads / 10);
 }
 
+// In an event loop of somebody else's: whoever is called for a socket after a turn reads at once,
+// too, though the turn's own have used up what was theirs.
+TEST_P(reads_at_once, after_a_turn_that_has_spent_its_share) {
+  bool stop = false;
+  const auto read_until_stopped = [&]() -> task<> {
+    while (!stop) EXPECT_EQ(co_await file_.read_at(memory_, 0), block);
+  };
+  int read = 0;
+  const auto read_a_few = [&]() -> task<> {
+    std::array<std::byte, block> memory{};
+    for (; read < 10; ++read) EXPECT_EQ(co_await file_.read_at(memory, 0), block);
+  };
+  spawn(*context_, read_until_stopped());
+  context_->dispatch(false);
+  spawn(*context_, read_a_few());
+  EXPECT_EQ(read, 10);
+  stop = true;
+  context_->run();
+}
+
 }  // namespace
 }  // namespace weir::testing

@@ -28,6 +28,9 @@ struct open_options {
   /// `file_status` names; otherwise EINVAL. Some file systems refuse to open (EINVAL).
   bool direct = false;
   bool only_directory = false;  ///< O_DIRECTORY: fail with ENOTDIR where it is anything else
+  /// O_NONBLOCK: opening a FIFO or a device does not wait for whoever is at its other end. Without
+  /// effect on a regular file.
+  bool nonblock = false;
   std::uint32_t mode = 0644;    ///< permission bits of a created file, less the umask
   /// Bits of `resolve`: how the path may be resolved. With any, openat2(2) opens (Linux 5.6).
   std::uint32_t resolve = 0;
