@@ -243,6 +243,8 @@ struct weir_files_options {
   uint32_t reserved;       /* 0 */
 };
 
+/* NOLINTBEGIN(readability-identifier-naming): in capitals, as C's constants are. */
+
 /* Single bits: of `what` in an event; the first two also of weir_file_poll and weir_file_seek. */
 enum {
   WEIR_READABLE = 1,
@@ -251,6 +253,14 @@ enum {
   WEIR_SYNCED = 8,
   WEIR_CLOSED = 16
 };
+
+/* How durably weir_file_sync writes. */
+enum {
+  WEIR_SYNC_DATA = 0, /* fdatasync(2) */
+  WEIR_SYNC_FULL = 1, /* fsync(2) */
+  WEIR_SYNC_NONE = 2  /* only writes */
+};
+/* NOLINTEND(readability-identifier-naming) */
 
 struct weir_event {
   int handle;
@@ -312,11 +322,6 @@ int weir_file_seek(weir_files* files, int handle, uint64_t position, unsigned wh
 /* Writes what has been accepted, then makes it durable as `how` says; a WEIR_SYNCED event tells the
  * outcome. -EALREADY until the event of the one before has been taken. One that fails with -EIO,
  * -ENOSPC or -EDQUOT has lost writes: it fails for good. */
-enum {
-  WEIR_SYNC_DATA = 0, /* fdatasync(2) */
-  WEIR_SYNC_FULL = 1, /* fsync(2) */
-  WEIR_SYNC_NONE = 2  /* only writes */
-};
 int weir_file_sync(weir_files* files, int handle, unsigned how);
 
 /* Writes what has been accepted, closes, and tells by a WEIR_CLOSED event: the first error of a write
