@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::size_t source_size = 5'352'871;
 constexpr std::string_view seed = "hello world";  // 11 bytes
+// Of many copies; looking at each byte of all takes the thread sanitizer minutes.
+constexpr int looked_at_each = thread_sanitizer ? 10 : 1;
 
 class stream_copy : public stream_test {
  protected:
@@ -112,7 +114,7 @@ TEST_P(stream_copy, e_t3_fifty_at_once_and_none_is_closed) {
     spawn(*context_, copy(*context_, path(), target(number), O_RDWR, false));
   }
   context_->run();
-  for (int number = 0; number < 50; ++number) expect_copied(number);
+  for (int number = 0; number < 50; number += looked_at_each) expect_copied(number);
 }
 
 TEST_P(stream_copy, e_t4_four_threads_with_ten_pairs_each) {
@@ -129,7 +131,7 @@ TEST_P(stream_copy, e_t4_four_threads_with_ten_pairs_each) {
     });
   }
   for (std::thread& each : threads) each.join();
-  for (int number = 0; number < 40; ++number) expect_copied(number);
+  for (int number = 0; number < 40; number += looked_at_each) expect_copied(number);
 }
 
 }  // namespace
