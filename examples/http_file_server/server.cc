@@ -75,7 +75,8 @@ server::server(weir::io_context& context, const options& settings, const shared_
                                         .revalidate = settings.revalidate}),
             .blocks = {},
             .date = {}},
-      stalls_(loop_) {}
+      stalls_(loop_),
+      room_for_(settings.connections) {}
 
 server::~server() {
   if (listener_ >= 0) ::close(listener_);
@@ -111,7 +112,7 @@ weir::result<void> server::run() {
 
 // Who finds no room waits in the kernel's queue, not here.
 void server::listen_while_there_is_room() noexcept {
-  const bool room = site_.connections < settings_.connections;
+  const bool room = site_.connections < room_for_;
   if (room == listening_) return;
   if (room) {
     listening_ = loop_.watch(listener_, EPOLLIN, on_client_).has_value();
@@ -121,13 +122,18 @@ void server::listen_while_there_is_room() noexcept {
   }
 }
 
-// An error is a client's that has gone already, or a want of descriptors, which ends with the next
-// connection that does.
 void server::accept_some() noexcept {
-  for (int i = 0; i < accepted_in_a_turn && site_.connections < settings_.connections; ++i) {
+  room_for_ = settings_.connections;
+  for (int i = 0; i < accepted_in_a_turn && site_.connections < room_for_; ++i) {
     const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) return;
-    welcome(fd);
+    if (fd >= 0) {
+      welcome(fd);
+    } else {
+      // A want of descriptors or memory ends when a connection does. All else is over already.
+      const bool want = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+      if (want) room_for_ = std::max<std::size_t>(site_.connections, 1);
+      return;
+    }
   }
 }
 
@@ -135,12 +141,8 @@ void server::welcome(int fd) noexcept {
   weir::spawn(loop_.context(), serve(site_, fd, connections_));
 }
 
-void server::end() noexcept {
-  site_.ending = true;
-  loop_.forget(shared_.ending);
-  if (std::exchange(listening_, false)) loop_.forget(listener_);
-  for_each_connection([](connection& each) { each.end_soon(); });
-}
+// The connections are told after the turn: they may be gone then, and events of theirs with them.
+void server::end() noexcept { site_.ending = true; }
 
 // Whom it tells may be gone afterwards; nobody else.
 template <class Tell>
@@ -149,6 +151,9 @@ void server::for_each_connection(Tell tell) noexcept {
 }
 
 weir::result<void> server::drain() {
+  loop_.forget(shared_.ending);
+  if (std::exchange(listening_, false)) loop_.forget(listener_);
+  for_each_connection([](connection& each) { each.end_soon(); });
   const auto last_moment = loop_clock::now() + settings_.grace;
   while (site_.connections != 0 && loop_clock::now() < last_moment) {
     if (auto turned = loop_.turn(last_moment); !turned) return turned;

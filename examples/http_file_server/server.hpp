@@ -63,6 +63,7 @@ class server {
   boost::intrusive::list<connection, boost::intrusive::constant_time_size<false>> connections_;
   calls<&server::accept_some> on_client_{*this};
   calls<&server::end> on_end_{*this};
+  std::size_t room_for_;  // so many connections, or as many as there were when no more could be had
   int listener_ = -1;
   bool listening_ = false;  // the loop watches the listener
 };

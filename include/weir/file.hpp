@@ -31,7 +31,7 @@ struct open_options {
   /// O_NONBLOCK: opening a FIFO or a device does not wait for whoever is at its other end. Without
   /// effect on a regular file.
   bool nonblock = false;
-  std::uint32_t mode = 0644;    ///< permission bits of a created file, less the umask
+  std::uint32_t mode = 0644;  ///< permission bits of a created file, less the umask
   /// Bits of `resolve`: how the path may be resolved. With any, openat2(2) opens (Linux 5.6).
   std::uint32_t resolve = 0;
   /// Where a relative path begins: an open directory's descriptor, borrowed until the open has

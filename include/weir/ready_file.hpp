@@ -157,6 +157,9 @@ class ready_files {
   class table;
 
  private:
+  friend class ready_file;
+  void abandon(int handle) noexcept;
+
   std::unique_ptr<table> table_;
 };
 
@@ -175,6 +178,8 @@ class ready_file {
   }
   ready_file(ready_file&& other) noexcept
       : files_(other.files_), handle_(std::exchange(other.handle_, -1)) {}
+  ready_file(const ready_file&) = delete;
+  ready_file& operator=(const ready_file&) = delete;
   ready_file& operator=(ready_file&& other) noexcept {
     if (this != &other) {
       abandon();
@@ -213,7 +218,7 @@ class ready_file {
 
  private:
   void abandon() noexcept {
-    if (handle_ >= 0) (void)files_->close(handle_);
+    if (handle_ >= 0) files_->abandon(handle_);
   }
 
   ready_files* files_ = nullptr;

@@ -124,16 +124,12 @@ void event_queue::remove(event_source& from) noexcept {
   if (tail_ == &from) tail_ = before;
 }
 
-// An eventfd's write and read cannot fail here: its count is 0 or 1.
+// Neither can fail here: its count is 0 or 1.
 void event_queue::show() noexcept {
   const bool wanted = head_ != nullptr && callback_ == nullptr;
   if (wanted == shown_) return;
-  std::uint64_t count = 1;
-  if (wanted) {
-    (void)!::write(fd_, &count, sizeof count);
-  } else {
-    (void)!::read(fd_, &count, sizeof count);
-  }
+  eventfd_t count = 1;
+  wanted ? ::eventfd_write(fd_, count) : ::eventfd_read(fd_, &count);
   shown_ = wanted;
 }
 

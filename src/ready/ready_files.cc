@@ -97,6 +97,10 @@ result<void> ready_files::close(int handle) noexcept {
   return with_slot(*table_, handle, [](auto& slot) { return slot.close(); });
 }
 
+void ready_files::abandon(int handle) noexcept {
+  if (detail::ready_slot* const slot = table_->at(handle); slot != nullptr) slot->abandon();
+}
+
 result<void> ready_files::close_and_wait(int handle) noexcept {
   return with_slot(*table_, handle, [](auto& slot) { return slot.close_and_wait(); });
 }

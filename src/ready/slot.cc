@@ -30,13 +30,13 @@ bool means_lost_writes(std::int32_t answer) noexcept {
 
 }  // namespace
 
-template <void (ready_slot::*Member)(slot_operation&) noexcept>
+template <void (ready_slot::*member)(slot_operation&) noexcept>
 void ready_slot::completes(operation& op) noexcept {
   auto& own = static_cast<slot_operation&>(op);
   ready_slot& slot = *own.slot;
   {
     const std::lock_guard lock(slot.lock_);
-    (slot.*Member)(own);
+    (slot.*member)(own);
     slot.go_on();
   }
   slot.owner_.events.deliver();
@@ -92,7 +92,9 @@ void ready_slot::begin_to_open() noexcept {
 void ready_slot::opened(slot_operation& op) noexcept {
   const std::int32_t answer = op.answer();
   // Some file systems have no O_DIRECT. And whoever holds a lease is to be waited for.
-  const std::uint64_t hopeless = answer == -EINVAL ? O_DIRECT : answer == -EAGAIN ? O_NONBLOCK : 0;
+  std::uint64_t hopeless = 0;
+  if (answer == -EINVAL) hopeless = O_DIRECT;
+  if (answer == -EAGAIN) hopeless = O_NONBLOCK;
   if ((how_.flags & hopeless) != 0) {
     how_.flags &= ~hopeless;
     return begin_to_open();
@@ -278,10 +280,9 @@ void ready_slot::go_on_syncing() noexcept {
   if (syncing_ != syncing::writing) return;
   if (writing_.error()) return end_sync(writing_.error());
   if (!writing_.over_up_to(sync_up_to_)) return;
-  sync_.args = {.op = sync_how_ == durability::full   ? opcode::fsync
-                      : sync_how_ == durability::data ? opcode::fdatasync
-                                                      : opcode::nop,
-                .fd = file_.fd};
+  sync_.args = {.op = opcode::nop, .fd = file_.fd};
+  if (sync_how_ == durability::data) sync_.args.op = opcode::fdatasync;
+  if (sync_how_ == durability::full) sync_.args.op = opcode::fsync;
   syncing_ = syncing::in_flight;
   owner_.context->start(sync_);
 }
@@ -307,12 +308,15 @@ void ready_slot::synced_was_told() noexcept {
 // --- closing -------------------------------------------------------------------------------------
 
 result<void> ready_slot::close() noexcept {
-  const std::lock_guard lock(lock_);
-  if (now_ == life::free || now_ == life::closing || now_ == life::closed) {
-    return failed_with(EBADF);
-  }
-  begin_to_close();
+  if (!abandon()) return failed_with(EBADF);
   return {};
+}
+
+bool ready_slot::abandon() noexcept {
+  const std::lock_guard lock(lock_);
+  if (now_ == life::free || now_ == life::closing || now_ == life::closed) return false;
+  begin_to_close();
+  return true;
 }
 
 result<void> ready_slot::close_and_wait() noexcept {

@@ -50,6 +50,7 @@ class ready_slot {
   ready_slot(slot_owner& owner, int handle);
   ready_slot(const ready_slot&) = delete;
   ready_slot& operator=(const ready_slot&) = delete;
+  ~ready_slot() = default;
 
   int handle() const noexcept { return events_.handle; }
 
@@ -64,6 +65,8 @@ class ready_slot {
   result<void> sync(durability how) noexcept;
   result<void> close() noexcept;
   result<void> close_and_wait() noexcept;
+  /// Closes it if it is one; nobody wants to hear whether.
+  bool abandon() noexcept;
 
   /// Time has come to write what lies there.
   void flush() noexcept;
@@ -86,7 +89,7 @@ class ready_slot {
   };
   static constexpr std::size_t piece_size = std::size_t{256} << 10;
 
-  template <void (ready_slot::*Member)(slot_operation&) noexcept>
+  template <void (ready_slot::*member)(slot_operation&) noexcept>
   static void completes(operation& op) noexcept;
 
   // What an operation's completion calls, under the lock.

@@ -44,7 +44,7 @@ ready_files::table::table(const ready_options& wanted, std::unique_ptr<driver> w
     : slot_owner(queue_, options_),
       options_(checked(wanted)),
       queue_(&event_taken, this),
-      slots_(std::make_unique<std::atomic<detail::ready_slot*>[]>(options_.files)),
+      slots_(options_.files),
       timer_(*this,
              [](operation& op) noexcept {
                static_cast<own_operation&>(op).owner->flush_what_is_due();
@@ -63,7 +63,7 @@ ready_files::table::table(const ready_options& wanted, std::unique_ptr<driver> w
 }
 
 ready_files::table::~table() {
-  for (std::size_t i = 0; i < made_; ++i) (void)slots_[i].load()->close();
+  for (std::size_t i = 0; i < made_; ++i) slots_[i].load()->abandon();
   {
     std::unique_lock lock(mutex_);
     ending_ = true;

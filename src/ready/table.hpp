@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <vector>
 
 #include "event_queue.hpp"
 #include "slot.hpp"
@@ -18,7 +19,7 @@ class ready_files::table final : public detail::slot_owner {
   table(const ready_options& wanted, std::unique_ptr<driver> with);
   table(const table&) = delete;
   table& operator=(const table&) = delete;
-  ~table();
+  virtual ~table();
 
   result<int> open(std::string_view path, const detail::how_to_open& how) noexcept;
   /// Null where there is none.
@@ -47,7 +48,7 @@ class ready_files::table final : public detail::slot_owner {
 
   const ready_options options_;
   detail::event_queue queue_;
-  std::unique_ptr<std::atomic<detail::ready_slot*>[]> slots_;
+  std::vector<std::atomic<detail::ready_slot*>> slots_;
   std::mutex mutex_;
   std::condition_variable closed_;
   std::size_t made_ = 0;

@@ -163,7 +163,7 @@ void write_behind::start(block& which) noexcept {
   file_.context->start(which);
 }
 
-void write_behind::set_direct(bool on) noexcept {
+void write_behind::set_direct(bool on) const noexcept {
   const int flags = ::fcntl(file_.fd, F_GETFL);
   // Neither can fail on an open file, but for a file system that takes back what it has allowed:
   // then the write says so.

@@ -79,7 +79,7 @@ class write_behind {
   bool may_start(const block& which) const noexcept;
   bool needs_cache(const block& which) const noexcept;
   void start(block& which) noexcept;
-  void set_direct(bool on) noexcept;
+  void set_direct(bool on) const noexcept;
   void fail_at(std::uint64_t number, std::error_code why) noexcept;
   void drop(block& which) noexcept;
   void let_go() noexcept;

@@ -117,8 +117,7 @@ class Content(serving.ServerTest):
             for number in range(20):
                 self.write(f"{number}", b"%d" % number)
                 self.assertEqual(self.get(f"/{number}").content, b"%d" % number)
-        held = sum(os.readlink(f"/proc/{server.process.pid}/fd/{fd}").startswith(str(self.root))
-                   for fd in os.listdir(f"/proc/{server.process.pid}/fd"))
+        held = sum(entry.startswith(str(self.root)) for entry in server.descriptors())
         self.assertLessEqual(held, 5)  # and the root
 
     @unittest.skipUnless(shutil.which("curl"), "there is no curl")

@@ -32,10 +32,14 @@ class Server:
         said, _ = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, said
 
+    def descriptors(self):
+        """What each of them stands for."""
+        folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
+        return [os.readlink(entry) for entry in folder.iterdir()]
+
     def sockets(self):
         """How many it has open."""
-        folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
-        return sum(os.readlink(entry).startswith("socket:") for entry in folder.iterdir())
+        return sum(entry.startswith("socket:") for entry in self.descriptors())
 
 
 class Client:

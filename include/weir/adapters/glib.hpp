@@ -67,7 +67,12 @@ class glib_attachment {
   }
   // GLib wants a table that it could write to; nobody does.
   static GSourceFuncs* functions() noexcept {
-    static GSourceFuncs table{.prepare = &prepare, .check = &check, .dispatch = &dispatch};
+    static GSourceFuncs table{.prepare = &prepare,
+                              .check = &check,
+                              .dispatch = &dispatch,
+                              .finalize = nullptr,
+                              .closure_callback = nullptr,
+                              .closure_marshal = nullptr};
     return &table;
   }
 
