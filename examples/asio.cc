@@ -46,10 +46,6 @@ int main(int argument_count, char** arguments) {
     return report("asio", {.error = attached.error()});
   }
 
-  files.async(weir::status(context, path), [](const auto& status) {
-    if (status)
-      std::printf("a callback: %llu bytes\n", static_cast<unsigned long long>(status->size));
-  });
   int outcome = 1;
   const auto in_the_end = [&](const std::exception_ptr& thrown, std::size_t size) {
     if (thrown) return files.detach();
@@ -59,7 +55,13 @@ int main(int argument_count, char** arguments) {
                   files.detach();  // nothing is left, so the loop ends
                 }));
   };
-  net::co_spawn(loop, size_of(files, context, path), in_the_end);
+  // One after the other: who detaches while something is in flight leaves it there, and the loop
+  // would wait for it.
+  files.async(weir::status(context, path), [&](const auto& status) {
+    if (status)
+      std::printf("a callback: %llu bytes\n", static_cast<unsigned long long>(status->size));
+    net::co_spawn(loop, size_of(files, context, path), in_the_end);
+  });
   loop.run();
   return outcome;
 }
