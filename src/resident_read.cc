@@ -1,7 +1,6 @@
 #include "resident_read.hpp"
 
 #include <linux/magic.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 
@@ -23,29 +22,6 @@ at_once meaning_of(long error) noexcept {
 }
 
 }  // namespace
-
-#if defined(__x86_64__)
-// Without the C library: this is the whole cost of a read from memory, and after a system call the
-// processor has to learn anew where indirect jumps go, such as those into a shared library. And it
-// is no cancellation point.
-long preadv2_directly(int fd, const iovec& memory, std::uint64_t offset, int how) noexcept {
-  long answer = 0;
-  register long position asm("r10") = static_cast<long>(offset);
-  register long high_half asm("r8") = 0;
-  register long flags asm("r9") = how;
-  asm volatile("syscall"
-               : "=a"(answer)
-               : "a"(SYS_preadv2), "D"(fd), "S"(&memory), "d"(1L), "r"(position), "r"(high_half),
-                 "r"(flags)
-               : "rcx", "r11", "memory");
-  return answer;
-}
-#else
-long preadv2_directly(int fd, const iovec& memory, std::uint64_t offset, int how) noexcept {
-  const ssize_t answer = ::preadv2(fd, &memory, 1, static_cast<off_t>(offset), how);
-  return answer < 0 ? -errno : answer;
-}
-#endif
 
 // A short answer may mean the end of the file or of what is resident; asked once more, the kernel
 // tells which.
