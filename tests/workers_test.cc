@@ -8,6 +8,7 @@
 #include <latch>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "support/support.hpp"
 
@@ -21,6 +22,24 @@ TEST(workers, run_every_job_that_was_posted_before_they_go) {
     for (int i = 0; i < 10'000; ++i) pool.post([&] { ++ran; });
   }
   EXPECT_EQ(ran, 10'000);
+}
+
+// The predecessor's test of its pool.
+TEST(workers, E_T10_two_million_jobs_of_four_producers_are_run_by_four_threads) {
+  // The sanitizers take twenty times as long for each.
+  constexpr int each = thread_sanitizer || address_sanitizer ? 25'000 : 500'000;
+  std::atomic<int> ran = 0;
+  {
+    workers threads(4);
+    std::vector<std::thread> producers;
+    for (int i = 0; i < 4; ++i) {
+      producers.emplace_back([&] {
+        for (int job = 0; job < each; ++job) threads.post([&] { ++ran; });
+      });
+    }
+    for (std::thread& producer : producers) producer.join();
+  }
+  EXPECT_EQ(ran, 4 * each);
 }
 
 TEST(workers, take_what_can_only_be_moved) {
