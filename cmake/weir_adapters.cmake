@@ -28,4 +28,9 @@ weir_adapter(libuv PkgConfig::libuv)
 weir_adapter(libevent PkgConfig::libevent)
 weir_adapter(glib PkgConfig::glib)
 weir_adapter(asio)
+# Debian 12's Asio does not know that clang++ has coroutines.
+foreach(target asio_adapter_test example_asio)
+  target_compile_definitions(${target} PRIVATE
+    $<$<CXX_COMPILER_ID:Clang>:ASIO_HAS_CO_AWAIT ASIO_HAS_STD_COROUTINE>)
+endforeach()
 weir_adapter(boost_asio Boost::headers)
