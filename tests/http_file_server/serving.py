@@ -1,5 +1,6 @@
 """What the tests of http_file_server share: a tree, the server on it, and clients that can misbehave."""
 
+import contextlib
 import http.client
 import os
 import pathlib
@@ -34,8 +35,11 @@ class Server:
 
     def descriptors(self):
         """What each of them stands for."""
-        folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
-        return [os.readlink(entry) for entry in folder.iterdir()]
+        found = []
+        for entry in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append(os.readlink(entry))
+        return found
 
     def sockets(self):
         """How many it has open."""
