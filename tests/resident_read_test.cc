@@ -40,6 +40,22 @@ class resident_read : public ::testing::Test {
     EXPECT_TRUE(holds_pattern(std::span(memory_).first(static_cast<std::size_t>(count)), offset));
   }
 
+  /// Reads `length` bytes of which no more than the first `resident` are in the page cache.
+  void expect_left_alone(std::size_t resident, std::size_t length) {
+    const descriptor written = make_patterned_file(directory_ / "file", 64 * block);
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      if (!drop_from_cache(written)) GTEST_SKIP() << "SKIPPED: its pages stay";
+      ASSERT_EQ(::posix_fadvise(written.get(), 0, 0, POSIX_FADV_RANDOM), 0);
+      ASSERT_EQ(::pread(written.get(), memory_.data(), resident, 0), resident);
+      if (try_read(written.get(), length, 0) == at_once::would_wait) {
+        EXPECT_EQ(read_.answer(), untouched);
+        return;
+      }
+      expect_done(static_cast<std::int32_t>(length), 0);
+    }
+    GTEST_SKIP() << "SKIPPED: this disk answers while it is asked";
+  }
+
   temp_directory directory_;
   std::vector<std::byte> memory_ = std::vector<std::byte>(4 * block);
   operation read_{{}, [](operation&) noexcept {}};
@@ -65,22 +81,15 @@ TEST_F(resident_read, knows_the_end_of_the_file) {
   expect_done(0, 1000);
 }
 
+// Being asked, the kernel begins to fetch, and a quick disk may have answered before it says that
+// it would wait. So each is tried until it would: what is done instead must be whole.
 TEST_F(resident_read, is_left_alone_where_the_disk_would_be_waited_for) {
-  const descriptor written = make_patterned_file(directory_ / "file", 64 * block);
-  if (!drop_from_cache(written)) GTEST_SKIP() << "SKIPPED: its pages stay";
-  EXPECT_EQ(try_read(written.get(), block, 0), at_once::would_wait);
-  EXPECT_EQ(read_.answer(), untouched);
+  expect_left_alone(0, block);
 }
 
 // A short answer would be taken for the end of the file.
 TEST_F(resident_read, is_left_alone_where_a_part_of_it_is_missing) {
-  const descriptor written = make_patterned_file(directory_ / "file", 64 * block);
-  if (!drop_from_cache(written)) GTEST_SKIP() << "SKIPPED: its pages stay";
-  ASSERT_EQ(::posix_fadvise(written.get(), 0, 0, POSIX_FADV_RANDOM), 0);
-  ASSERT_EQ(::pread(written.get(), memory_.data(), block, 0), block);
-  ASSERT_EQ(try_read(written.get(), block, 0), at_once::done);
-  EXPECT_EQ(try_read(written.get(), 3 * block, 0), at_once::would_wait);
-  EXPECT_EQ(read_.answer(), untouched);
+  expect_left_alone(block, 3 * block);
 }
 
 TEST_F(resident_read, is_given_up_where_there_is_no_page_cache) {

@@ -41,6 +41,7 @@ class Protocol(serving.ServerTest):
         client = self.connect()
         for byte in b"\r\nGET /file HTTP/1.1\r\nHost: test\r\n\r\n":
             client.send(bytes([byte]))
+            self.server.wait_until_read(client)
         self.assertEqual(client.response().content, b"content")
 
     def test_the_connection_ends_where_the_client_wants_it_to(self):

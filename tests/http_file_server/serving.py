@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 SERVER = os.environ["HTTP_FILE_SERVER"]
@@ -40,6 +41,18 @@ class Server:
             with contextlib.suppress(FileNotFoundError):  # closed meanwhile
                 found.append(os.readlink(entry))
         return found
+
+    def wait_until_read(self, client):
+        """Until the server has taken in all that this client has sent."""
+        ports = f":{self.port:04X}", f":{client.socket.getsockname()[1]:04X}"
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                _, local, remote, _, queues, *_ = line.split()
+                if local.endswith(ports[0]) and remote.endswith(ports[1]):
+                    if queues.endswith(":00000000"):
+                        return
+        raise TimeoutError("the server does not read")
 
     def sockets(self):
         """How many it has open."""
