@@ -1,0 +1,68 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/io_context.hpp"
+#include "weir/result.hpp"
+#include "weir/task.hpp"
+
+namespace weir {
+
+/// The socket of the daemon of that name: `/run/weir/NAME.socket` for root, else
+/// `$XDG_RUNTIME_DIR/weir/NAME.socket`, else `/tmp/weir-UID/NAME.socket`. A name with a slash is a
+/// path already. EINVAL for an empty name, ENAMETOOLONG for a path that does not fit (unix(7)).
+result<std::string> daemon_socket_path(std::string_view name);
+
+/// What a daemon serves, and to whom.
+struct daemon_options {
+  /// The directory that everything served is beneath (openat2(2), RESOLVE_BENEATH). Borrowed.
+  int root = -1;
+  /// Whether clients may write.
+  bool allow_write = false;
+  /// User ids that are served besides the daemon's own (SO_PEERCRED, unix(7)).
+  std::vector<std::uint32_t> allowed_uids = {};
+  /// The most transfers, opened files that nobody has sent yet among them: of all clients, and of
+  /// one. Exact. Beyond, EMFILE.
+  unsigned max_transfers = 1024;
+  unsigned max_transfers_per_client = 1024;
+  /// The most connections; beyond, they are closed at once.
+  unsigned max_clients = 256;
+  /// How long a file that was opened may wait to be sent; then ETIMEDOUT.
+  std::chrono::milliseconds open_timeout = std::chrono::seconds(30);
+  /// What a client's transfers may move before the next client's have their turn.
+  std::size_t turn_bytes = std::size_t{1} << 20;
+};
+
+/// The daemon: a context with a socket. On its context's thread only.
+class daemon_server {
+ public:
+  /// Serves those who connect to `listening_socket` (SOCK_SEQPACKET, listening), which is owned from
+  /// now on. The context outlives this.
+  daemon_server(io_context& context, int listening_socket, daemon_options options);
+  daemon_server(const daemon_server&) = delete;
+  daemon_server& operator=(const daemon_server&) = delete;
+  ~daemon_server();
+
+  /// Serves until `drain` or `stop`; then ends when nothing is outstanding. Awaited once.
+  task<> serve();
+
+  /// No new clients and no new requests (ESHUTDOWN); what has begun goes on to its end.
+  void drain() noexcept;
+  /// The same, and what has begun ends with ECANCELED.
+  void stop() noexcept;
+
+  /// Counts, as Prometheus reads them (text exposition format 0.0.4).
+  std::string metrics() const;
+
+ private:
+  class state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace weir
