@@ -135,15 +135,26 @@ void client::begin_transfer(const checked_frame& asked, incoming& with) {
             std::move(begun));
 }
 
+// By themselves from here on: each is a coroutine that owns itself.
 void client::carry_out(order what, head_start begun) {
   switch (what.asked.header.kind) {
-    case message::read:
-    case message::send:
-    case message::open:
-      carry_out_sending(*this, std::move(what), std::move(begun));
+    case message::receive:
+      carry_out_receiving(*this, std::move(what));
+      return;
+    case message::read_memory:
+      carry_out_reading_memory(*this, std::move(what));
+      return;
+    case message::write_memory:
+      carry_out_writing_memory(*this, std::move(what));
+      return;
+    case message::stat:
+      carry_out_stat(*this, std::move(what));
+      return;
+    case message::sync:
+      carry_out_sync(*this, std::move(what));
       return;
     default:
-      tell({.kind = message::ended, .status = -EOPNOTSUPP, .tag = what.asked.header.tag});
+      carry_out_sending(*this, std::move(what), std::move(begun));
   }
 }
 
