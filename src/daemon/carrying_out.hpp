@@ -41,8 +41,8 @@ struct head_start {
 /// Reads that take no waiting: a small file in the page cache, whose name the kernel remembers, to
 /// a channel with room for it, are done when this returns; nothing was registered anywhere. True
 /// where that was all; else `begun` is where `carry_out_sending` goes on.
-bool read_quickly(client& owner, const checked_frame& asked, std::uint64_t id,
-                  const endpoint& channel, head_start& begun);
+bool read_quickly(client& owner, const checked_frame& asked, std::uint64_t id, endpoint& channel,
+                  head_start& begun);
 
 // Each carries an order out, by itself, on the context's thread.
 detached carry_out_sending(client& owner, order what, head_start begun);
@@ -51,6 +51,7 @@ detached carry_out_reading_memory(client& owner, order what);
 detached carry_out_writing_memory(client& owner, order what);
 detached carry_out_stat(client& owner, order what);
 detached carry_out_sync(client& owner, order what);
+detached carry_out_metrics(client& owner, frame_header asked, std::uint64_t id, endpoint channel);
 
 /// Opens the file that is meant, and looks what it is. 0, or an errno.
 task<int> open_ordered(transfer& self, const order& what, opened_file& into);

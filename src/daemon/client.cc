@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "clock.hpp"
 #include "daemon/carrying_out.hpp"
 
 namespace weir::detail::daemon {
@@ -39,7 +40,8 @@ client::client(server_state& server, endpoint connection, peer who)
       connection_(std::move(connection)),
       who_(who),
       steps_(server.context),
-      nothing_left_(server.context) {
+      nothing_left_(server.context),
+      number_(++server.counts.accepted_clients) {
   server_.clients.insert(this);
 }
 
@@ -69,6 +71,7 @@ task<> client::serve() {
 void client::hear(incoming& one) {
   const auto asked = check(one.what());
   if (!asked) {
+    ++server_.counts.malformed;
     const auto header = one.what().bytes.size() >= sizeof(frame_header)
                             ? read_as<frame_header>(one.what().bytes)
                             : frame_header{};
@@ -93,6 +96,8 @@ void client::dispatch(const checked_frame& asked, incoming& with) {
       return cancel(asked, with);
     case message::info:
       return tell_about_daemon(asked, with);
+    case message::metrics:
+      return begin_metrics(asked, with);
     default:
       return begin_transfer(asked, with);
   }
@@ -119,7 +124,10 @@ int client::refusal_of(message kind) const noexcept {
 void client::begin_transfer(const checked_frame& asked, incoming& with) {
   endpoint channel = endpoint_of(with, 0);
   const message kind = asked.header.kind;
-  if (const int refused = refusal_of(kind)) return answer_to(asked, channel, -refused);
+  if (const int error = refusal_of(kind)) {
+    ++server_.counts.refused;
+    return answer_to(asked, channel, -error);
+  }
   const bool usable = kind == message::read ? channel.takes_bytes() : channel.carries_answers();
   if (channel && !usable) return answer_to(asked, {}, -EINVAL);
 
@@ -158,6 +166,13 @@ void client::carry_out(order what, head_start begun) {
   }
 }
 
+void client::begin_metrics(const checked_frame& asked, incoming& with) {
+  endpoint channel = endpoint_of(with, 0);
+  if (!channel.takes_bytes()) return answer_to(asked, {}, -EINVAL);
+  if (const int error = refusal_of(asked.header.kind)) return answer_to(asked, channel, -error);
+  carry_out_metrics(*this, asked.header, server_.ids.next(), std::move(channel));
+}
+
 void client::send_opened(const checked_frame& asked, incoming& with) noexcept {
   endpoint receiver = endpoint_of(with, 0);
   if (!receiver.takes_bytes()) return answer_to(asked, {}, -EINVAL);
@@ -191,7 +206,21 @@ void client::over(transfer& one) noexcept {
   server_.ended.tell();
 }
 
-void client::count_ended(message, int) noexcept {}
+void client::count_moved(message kind, std::uint64_t bytes) noexcept {
+  moved_ += bytes;
+  server_.counts.of(kind).bytes += bytes;
+}
+
+void client::count_ended(message kind, int error, std::int64_t since_ns) noexcept {
+  ++ended_;
+  request_counts& counted = server_.counts.of(kind);
+  if (error == 0) {
+    ++counted.completed;
+  } else {
+    ++(error == ECANCELED ? counted.cancelled : counted.failed);
+  }
+  counted.latency.add(static_cast<std::uint64_t>(monotonic_now_ns() - since_ns));
+}
 
 void client::tell_about_daemon(const checked_frame& asked, incoming& with) noexcept {
   const endpoint channel = endpoint_of(with, 0);

@@ -49,8 +49,15 @@ class client {
   // What its transfers say of themselves.
   void begun(transfer& one);
   void over(transfer& one) noexcept;
-  void count_moved(std::uint64_t bytes) noexcept { moved_ += bytes; }
-  void count_ended(message kind, int error) noexcept;
+  void count_moved(message kind, std::uint64_t bytes) noexcept;
+  void count_ended(message kind, int error, std::int64_t since_ns) noexcept;
+
+  // For who looks at all of them.
+  const peer& who() const noexcept { return who_; }
+  std::uint64_t number() const noexcept { return number_; }
+  std::size_t transfers() const noexcept { return transfers_.size(); }
+  std::uint64_t ended() const noexcept { return ended_; }
+  std::uint64_t bytes_moved() const noexcept { return moved_; }
 
  private:
   void hear(incoming& one);
@@ -58,6 +65,7 @@ class client {
   void answer_to(const checked_frame& asked, const endpoint& channel, int status) noexcept;
   int refusal_of(message kind) const noexcept;
   void begin_transfer(const checked_frame& asked, incoming& with);
+  void begin_metrics(const checked_frame& asked, incoming& with);
   void carry_out(order what, head_start begun);
   void send_opened(const checked_frame& asked, incoming& with) noexcept;
   void cancel(const checked_frame& asked, incoming& with) noexcept;
@@ -70,7 +78,9 @@ class client {
   seat place_;
   std::unordered_map<std::uint64_t, transfer*> transfers_;
   notice nothing_left_;
+  std::uint64_t number_;  // from 1, in the order in which they came
   std::uint64_t moved_ = 0;
+  std::uint64_t ended_ = 0;
 };
 
 }  // namespace weir::detail::daemon

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "clock.hpp"
 #include "daemon/carrying_out.hpp"
 #include "daemon/client.hpp"
 
@@ -57,6 +58,7 @@ enum class quick : std::uint8_t { done, not_quite };
 // Where `info` and all bytes can be had and written at once. `written` is how far that came.
 quick send_at_once(client& owner, int file, file_range range, const answer& info,
                    const endpoint& to, std::size_t& written) noexcept {
+  const std::int64_t since_ns = monotonic_now_ns();
   message_in_one goods(info, range.length);
   const auto body = goods.body();
   if (!body.empty() && read_cached(file, body, range.offset) != std::ssize(body)) {
@@ -67,15 +69,15 @@ quick send_at_once(client& owner, int file, file_range range, const answer& info
   const int error = taken < 0 ? static_cast<int>(-taken) : 0;
   written = error != 0 ? 0 : static_cast<std::size_t>(taken);
   if (error == 0 && written < goods.all().size()) return quick::not_quite;
-  if (error == 0) owner.count_moved(body.size());
-  owner.count_ended(message::read, error);
+  if (error == 0) owner.count_moved(message::read, body.size());
+  owner.count_ended(message::read, error, since_ns);
   return quick::done;
 }
 
 }  // namespace
 
-bool read_quickly(client& owner, const checked_frame& asked, std::uint64_t id,
-                  const endpoint& channel, head_start& begun) {
+bool read_quickly(client& owner, const checked_frame& asked, std::uint64_t id, endpoint& channel,
+                  head_start& begun) {
   const long fd = open_cached(owner.server().options.root, asked);
   if (fd == -EAGAIN || fd == -EINVAL) return false;
   if (fd < 0) return begun.error = static_cast<int>(-fd), false;
@@ -91,7 +93,10 @@ bool read_quickly(client& owner, const checked_frame& asked, std::uint64_t id,
   if (small && !locks) {
     const answer info = file_info(asked.header.tag, id, *about, *range);
     const quick outcome = send_at_once(owner, opened.get(), *range, info, channel, begun.written);
-    if (outcome == quick::done) return true;
+    if (outcome == quick::done) {
+      channel.reset();  // first: the client waits for its end
+      return true;
+    }
   }
   begun.opened.file = locks ? owner.server().files.keep(std::move(opened))
                             : owner.server().files.share(std::move(opened), *about);

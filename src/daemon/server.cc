@@ -51,6 +51,7 @@ class daemon_server::state {
   task<> serve();
   void drain() noexcept;
   void stop() noexcept;
+  std::string metrics() const { return metrics_text(shared_); }
 
  private:
   bool accept_one();
@@ -125,6 +126,7 @@ bool daemon_server::state::accept_one() {
 
 // It is told why, and then the connection is closed.
 void daemon_server::state::refuse(const endpoint& connection, int error) noexcept {
+  ++shared_.counts.rejected_clients;
   const detail::answer why{.kind = detail::message::ended, .status = -error};
   static_cast<void>(shared_.mover.io().write(connection, std::as_bytes(std::span(&why, 1))));
 }
@@ -143,6 +145,6 @@ daemon_server::~daemon_server() = default;
 task<> daemon_server::serve() { return state_->serve(); }
 void daemon_server::drain() noexcept { state_->drain(); }
 void daemon_server::stop() noexcept { state_->stop(); }
-std::string daemon_server::metrics() const { return {}; }
+std::string daemon_server::metrics() const { return state_->metrics(); }
 
 }  // namespace weir

@@ -7,6 +7,7 @@
 
 #include "daemon/buffer_leases.hpp"
 #include "daemon/byte_mover.hpp"
+#include "daemon/counters.hpp"
 #include "daemon/incoming.hpp"
 #include "daemon/notice.hpp"
 #include "daemon/open_files.hpp"
@@ -31,6 +32,7 @@ struct server_state {
   byte_mover mover;
   frame_inbox inbox;
   buffer_leases buffers;
+  server_counts counts;
   std::unordered_set<client*> clients;
   std::size_t transfers = 0;  ///< begun and not ended
   bool draining = false;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "clock.hpp"
 #include "daemon/client.hpp"
 #include "daemon/server_state.hpp"
 
@@ -26,7 +27,8 @@ transfer::transfer(client& owner, const frame_header& asked, std::uint64_t id, e
       channel_(std::move(channel)),
       kind_(asked.kind),
       tag_(asked.tag),
-      id_(id) {
+      id_(id),
+      since_ns_(monotonic_now_ns()) {
   owner_.begun(*this);
 }
 
@@ -39,7 +41,7 @@ turns::awaiter transfer::turn() noexcept { return server().round.turn_of(owner_.
 void transfer::moved(std::size_t bytes) noexcept {
   total_ += bytes;
   server().round.spend(owner_.place(), bytes);
-  owner_.count_moved(bytes);
+  owner_.count_moved(kind_, bytes);
 }
 
 // --- answers -------------------------------------------------------------------------------------
@@ -127,7 +129,7 @@ void transfer::tell_progress() noexcept {
 
 // A `stop` says that nothing is to be waited for any more; but the channel hears of it, if it can.
 task<> transfer::tell_end(int error) {
-  owner_.count_ended(kind_, error);
+  owner_.count_ended(kind_, error, since_ns_);
   const answer last = status_answer(message::ended, error);
   if (kind_ == message::read && told_file_) {
     // The channel carries the file's bytes, and ends too soon.

@@ -81,6 +81,7 @@ class transfer {
   message kind_;
   std::uint64_t tag_;
   std::uint64_t id_;
+  std::int64_t since_ns_;
   std::uint64_t total_ = 0;
   std::uint64_t told_ = 0;  // of these bytes
   // An answer that the channel has taken only the beginning of, and how many bytes are left.
