@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -144,6 +145,10 @@ struct completed_operation {
   std::uint64_t tag = 0;
   std::int64_t result = 0;  ///< as the system call's: a count or 0, or a negative errno
 };
+
+/// The result, negated, of an operation on what the daemon does not serve, or not for clients: no
+/// system call on a file answers it. The client carries it out itself.
+inline constexpr int not_served = EMEDIUMTYPE;
 
 struct completed_answer {
   frame_header header;
