@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 std::optional<std::uint64_t> block_map::take(std::size_t size) noexcept {
   const std::size_t count = blocks_of(size);
@@ -36,4 +36,4 @@ void block_map::mark(std::size_t first, std::size_t count, bool used) noexcept {
   std::fill_n(used_.begin() + static_cast<std::ptrdiff_t>(first), count, used);
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

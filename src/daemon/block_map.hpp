@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// Which blocks of a piece of memory are in use. It has no memory of its own to hand out: places
 /// are numbers of bytes from the beginning. Next fit, so that what was given back last rests.
@@ -35,4 +35,4 @@ class block_map {
   std::size_t next_ = 0;  // where the search goes on
 };
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

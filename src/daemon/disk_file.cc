@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 namespace {
 
 // Those that <linux/magic.h> of Debian 12 has no names for: statfs(2) lists them.
@@ -51,4 +51,4 @@ bool is_disk_file(int fd) noexcept {
          std::ranges::find(storing, static_cast<std::uint64_t>(of.f_type)) != storing.end();
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -1,6 +1,6 @@
 #pragma once
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// Whether the daemon may read and write `fd` for a client: a regular file on one of the file
 /// systems that store what they are given, or a block device.
@@ -10,4 +10,4 @@ namespace weir::detail {
 /// what is in memory anyway.
 bool is_disk_file(int fd) noexcept;
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

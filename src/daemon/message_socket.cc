@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 namespace {
 
 // The kernel passes at most 253 (SCM_MAX_FD): with room for all of them, none is lost unseen.
@@ -87,4 +87,4 @@ void received_message::close_descriptors() noexcept {
   count_ = 0;
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

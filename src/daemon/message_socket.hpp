@@ -6,7 +6,7 @@
 
 #include "daemon/protocol.hpp"
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// Sends one message with descriptors on a SOCK_SEQPACKET socket (unix(7)), whole or not at all,
 /// without waiting: 0, or a negative errno; -EAGAIN where there is no room. No SIGPIPE.
@@ -49,4 +49,4 @@ class received_message {
   bool cut_off_ = false;
 };
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

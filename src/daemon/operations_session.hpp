@@ -111,7 +111,7 @@ class operations_session {
   std::vector<file> slots_;
   std::deque<record> records_;  // an operation stays where it is
   std::vector<record*> free_;
-  std::vector<record*> by_tag_;  // the last begun, by its tag modulo the queue depth
+  std::vector<record*> by_tag_;               // the last begun, by its tag modulo the queue depth
   std::vector<completed_operation> answers_;  // not yet sent
   watch turn_;                                // the next one: then answers are sent
   watch room_;                                // in the connection

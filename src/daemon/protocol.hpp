@@ -13,7 +13,7 @@
 // What clients and the daemon say to each other, byte by byte: docs/protocol.md is its description.
 // Plain structures in the machine's own byte order, for both are on one machine; no padding that
 // the compiler chooses, no pointer.
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 inline constexpr std::uint16_t protocol_version = 1;
 
@@ -211,4 +211,4 @@ T read_as(std::span<const std::byte> bytes, std::size_t at = 0) noexcept {
   return value;
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

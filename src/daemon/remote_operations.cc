@@ -8,7 +8,7 @@
 #include "kernel_abi.hpp"
 #include "perform.hpp"
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 namespace {
 
 constexpr std::size_t vectors_max = 1024;  // IOV_MAX
@@ -347,4 +347,4 @@ void remote_operations::answer_cancel(operation& request, std::int64_t answer) n
   finished_.push_back(request);
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -13,7 +13,7 @@
 #include "daemon/shared_memory.hpp"
 #include "weir/operation.hpp"
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// The operations that a client has with the daemon: as they are said on the wire, where their
 /// bytes lie in the shared memory, and how far they have come. What is larger than a piece goes as
@@ -113,4 +113,4 @@ class remote_operations {
   operation_queue returned_;
 };
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

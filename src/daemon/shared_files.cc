@@ -8,7 +8,7 @@
 
 #include "daemon/disk_file.hpp"
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 namespace {
 
 constexpr int query_duplicate = 1024 + 3;  // F_DUPFD_QUERY, which Debian 12's headers do not have
@@ -126,4 +126,4 @@ void shared_files::told(const news& sent) noexcept {
       entries_, [](const entry& each) { return each.forgotten || (each.fd >= 0 && !each.told); });
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -7,7 +7,7 @@
 
 #include "daemon/protocol.hpp"
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// The client's files that the daemon has, each in a slot: descriptors are passed once, not with
 /// every operation.
@@ -87,4 +87,4 @@ class shared_files {
   bool news_ = false;
 };
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

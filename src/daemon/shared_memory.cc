@@ -8,7 +8,7 @@
 
 #include <cerrno>
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 std::uint64_t file_size_limit() noexcept {
   rlimit limit{};
@@ -43,4 +43,4 @@ std::int64_t shared_memory::load(std::span<const iovec> into, std::uint64_t plac
   return count < 0 ? -errno : count;
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -8,7 +8,7 @@
 
 struct iovec;
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// How large this process may make a file (RLIMIT_FSIZE); all ones where there is no limit.
 std::uint64_t file_size_limit() noexcept;
@@ -39,4 +39,4 @@ class shared_memory {
   std::size_t size_ = 0;
 };
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

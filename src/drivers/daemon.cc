@@ -21,6 +21,8 @@
 namespace weir::detail {
 namespace {
 
+using namespace daemon;
+
 constexpr std::size_t memory_size = std::size_t{16} << 20;
 constexpr std::int64_t patience_ns = 10'000'000'000;
 
