@@ -12,6 +12,7 @@ namespace weir::detail::daemon {
 namespace {
 
 constexpr std::size_t vectors_max = 1024;  // IOV_MAX
+constexpr std::size_t piece_max = std::size_t{1} << 20;
 
 // Tags of cancel requests; those of operations have the number of a record below this bit.
 constexpr std::uint64_t cancel_bit = std::uint64_t{1} << 63;
@@ -35,23 +36,6 @@ std::span<const iovec> vectors_of(const request& what) noexcept {
   return {static_cast<const iovec*>(what.address), static_cast<std::size_t>(what.length)};
 }
 
-// The bytes of a transfer; nothing where they are too many, or where the request is odd.
-std::optional<std::uint64_t> length_of(const request& what) noexcept {
-  if (what.address == nullptr) return std::nullopt;
-  if (!is_vectored(what.op)) {
-    if (what.length == 0 || what.length > transfer_max) return std::nullopt;
-    return what.length;
-  }
-  if (what.length == 0 || what.length > vectors_max) return std::nullopt;
-  std::uint64_t total = 0;
-  for (const iovec& each : vectors_of(what)) {
-    if (each.iov_len > remote_operations::piece_max) return std::nullopt;
-    total += each.iov_len;
-  }
-  const bool fits = total != 0 && total <= remote_operations::piece_max;
-  return fits ? std::optional(total) : std::nullopt;
-}
-
 // In pieces it would be something else.
 bool is_indivisible(const request& what, const shared_files::found& file) noexcept {
   return is_write(what.op) && (file.appends || (what.flags & (RWF_APPEND | rwf_atomic)) != 0);
@@ -66,8 +50,13 @@ bool has_lendable_priority(const request& what) noexcept {
 
 }  // namespace
 
+// With room for the caller's alignment beside the largest piece.
 remote_operations::remote_operations(std::size_t most, shared_memory& memory, shared_files& files)
-    : memory_(memory), files_(files), blocks_(memory.size()), records_(most) {
+    : memory_(memory),
+      files_(files),
+      piece_most_(std::min(piece_max, memory.size() / 2 / block_map::block * block_map::block)),
+      blocks_(memory.size()),
+      records_(most) {
   free_.reserve(most);
   for (std::size_t i = most; i > 0; --i) free_.push_back(static_cast<std::uint32_t>(i - 1));
   waiting_.reserve(most);
@@ -76,6 +65,23 @@ remote_operations::remote_operations(std::size_t most, shared_memory& memory, sh
 }
 
 // --- which ---------------------------------------------------------------------------------------
+
+// The bytes of a transfer; nothing where they are too many, or where the request is odd.
+std::optional<std::uint64_t> remote_operations::length_of(const request& what) const noexcept {
+  if (what.address == nullptr) return std::nullopt;
+  if (!is_vectored(what.op)) {
+    if (what.length == 0 || what.length > transfer_max) return std::nullopt;
+    return what.length;
+  }
+  if (what.length == 0 || what.length > vectors_max) return std::nullopt;
+  std::uint64_t total = 0;
+  for (const iovec& each : vectors_of(what)) {
+    if (each.iov_len > piece_most_) return std::nullopt;
+    total += each.iov_len;
+  }
+  const bool fits = total != 0 && total <= piece_most_;
+  return fits ? std::optional(total) : std::nullopt;
+}
 
 std::optional<remote_operations::route> remote_operations::route_of(const request& what,
                                                                     std::int64_t now_ns) noexcept {
@@ -90,7 +96,7 @@ std::optional<remote_operations::route> remote_operations::route_of(const reques
     by.second_slot = files_.use(static_cast<std::int32_t>(what.mode), now_ns).slot;
   }
   const bool both = what.op != opcode::copy_file_range || by.second_slot >= 0;
-  const bool whole = what.length <= piece_max || !is_indivisible(what, by.file);
+  const bool whole = what.length <= piece_most_ || !is_indivisible(what, by.file);
   const bool aligned = !is_vectored(what.op) || !by.file.direct;  // each part as it is
   if (both && whole && aligned) return by;
   files_.release(by.file.slot);
@@ -140,7 +146,7 @@ void remote_operations::free(record& which) noexcept {
 
 void remote_operations::next_piece(record& which) noexcept {
   const bool needs_memory = is_transfer(which.op->args.op);
-  which.piece = std::min<std::uint64_t>(which.length - which.moved, piece_max);
+  which.piece = std::min<std::uint64_t>(which.length - which.moved, piece_most_);
   // Nobody overtakes those who wait.
   if (needs_memory && (!waiting_.empty() || !take_memory(which))) {
     which.waits = true;

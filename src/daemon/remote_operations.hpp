@@ -23,9 +23,6 @@ namespace weir::detail::daemon {
 /// `take_answer`.
 class remote_operations {
  public:
-  /// The most bytes of one message to the disk.
-  static constexpr std::size_t piece_max = std::size_t{1} << 20;
-
   remote_operations(std::size_t most, shared_memory& memory, shared_files& files);
 
   /// Whether the daemon is to carry this out; with the slots that are in use from then on. What is
@@ -98,8 +95,11 @@ class remote_operations {
   bool take_cancel_answer(const completed_operation& came) noexcept;
   void answer_cancel(operation& request, std::int64_t answer) noexcept;
 
+  std::optional<std::uint64_t> length_of(const request& what) const noexcept;
+
   shared_memory& memory_;
   shared_files& files_;
+  const std::size_t piece_most_;
   block_map blocks_;
   std::vector<record> records_;
   std::vector<std::uint32_t> free_;

@@ -6,7 +6,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "daemon/block_map.hpp"
 
 namespace weir::detail::daemon {
 
@@ -22,7 +25,10 @@ shared_memory::~shared_memory() {
 
 // Sealed: the daemon has it mapped, and counts on its size.
 int shared_memory::open(std::size_t size) noexcept {
-  if (file_size_limit() < size) return -EFBIG;  // ftruncate(2) would raise SIGXFSZ
+  // It counts as a file: ftruncate(2) beyond the limit would raise SIGXFSZ.
+  constexpr std::uint64_t least = 2 * block_map::block;
+  size = std::min<std::uint64_t>(size, file_size_limit() / least * least);
+  if (size == 0) return -EFBIG;
   fd_ = ::memfd_create("weir", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd_ < 0) return -errno;
   if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return -errno;

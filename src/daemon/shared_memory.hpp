@@ -23,7 +23,8 @@ class shared_memory {
   shared_memory& operator=(const shared_memory&) = delete;
   ~shared_memory();
 
-  /// 0, or a negative errno.
+  /// 0, or a negative errno. Smaller than asked for, but not below two blocks, where this process
+  /// may not make a file of that size.
   int open(std::size_t size) noexcept;
 
   int fd() const noexcept { return fd_; }
