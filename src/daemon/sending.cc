@@ -59,9 +59,7 @@ task<int> send_all(transfer& self, shipment goods, const endpoint& to) {
     goods.advance(step);
     if (goods.left == 0 || step.next != step_outcome::wants::receiver) continue;
     self.tell_progress();
-    const request writable{.op = opcode::poll, .fd = to.fd(), .flags = POLLOUT};
-    const std::int32_t ready = co_await self.perform(writable);
-    if (ready < 0) co_return -ready;
+    if (const int error = co_await self.ready(to.fd(), POLLOUT)) co_return error;
   }
   co_return 0;
 }
