@@ -75,6 +75,7 @@ class spawn_plan {
   std::expected<pid_t, int> start(std::vector<std::string>& arguments) const {
     if (error_ != 0) return std::unexpected(error_);
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string& each : arguments) argv.push_back(each.data());
     argv.push_back(nullptr);
     pid_t child = -1;
