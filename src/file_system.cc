@@ -69,7 +69,7 @@ std::int32_t append_entries(std::span<const std::byte> raw,
 
 // --- one call ------------------------------------------------------------------------------------
 
-path_state::path_state(io_context& context, path_request asked) noexcept
+path_state::path_state(io_context& context, request_on_paths asked) noexcept
     : awaited_operation(&context, asked.what, nullptr),
       first_(std::move(asked.first)),
       second_(std::move(asked.second)),
@@ -79,7 +79,7 @@ path_state::path_state(io_context& context, path_request asked) noexcept
   if (refused_) set_answer(-EINVAL);
 }
 
-path_status_state::path_status_state(io_context& context, path_request asked) noexcept
+path_status_state::path_status_state(io_context& context, request_on_paths asked) noexcept
     : stat_state(&context, asked.what, nullptr),
       path_(std::move(asked.first)),
       refused_(holds_nul(path_)) {
@@ -123,7 +123,7 @@ result<std::vector<directory_entry>> next_entries_state::take() noexcept {
   return std::move(entries_);
 }
 
-list_state::list_state(io_context& context, path_request asked)
+list_state::list_state(io_context& context, request_on_paths asked)
     : awaited_operation(&context, asked.what, nullptr, &stepped),
       path_(std::move(asked.first)),
       raw_(dirents_size),

@@ -19,6 +19,37 @@ namespace weir {
 /// path already. EINVAL for an empty name, ENAMETOOLONG for a path that does not fit (unix(7)).
 result<std::string> daemon_socket_path(std::string_view name);
 
+/// A socket that a daemon listens at, in the file system, of one daemon at a time.
+///
+/// The name leads to a socket that listens, or to none: there is no moment at which it leads to one
+/// that does not yet, and what a daemon that was killed has left behind is replaced. The directory
+/// is made where it is missing. A lock, at the same name with ".lock" behind it, keeps two that
+/// start at the same time apart; it stays.
+class daemon_socket {
+ public:
+  /// EADDRINUSE where a daemon listens there already. EEXIST where there is something else than a
+  /// socket. Only the user, or with `for_others` everybody, can connect: whom a daemon serves it
+  /// decides itself, but others would not come as far as that.
+  static result<daemon_socket> listen(const std::string& path, bool for_others = false);
+
+  daemon_socket(const daemon_socket&) = delete;
+  daemon_socket& operator=(const daemon_socket&) = delete;
+  daemon_socket(daemon_socket&& other) noexcept;
+  daemon_socket& operator=(daemon_socket&& other) = delete;
+  /// Removes the name.
+  ~daemon_socket();
+
+  /// The descriptor, for `daemon_server`, which owns it then. -1 if it was asked for before.
+  int release() noexcept;
+
+ private:
+  daemon_socket(std::string path, int socket, int lock) noexcept;
+
+  std::string path_;
+  int socket_;
+  int lock_;
+};
+
 /// What a daemon serves, and to whom.
 struct daemon_options {
   /// The directory that everything served is beneath (openat2(2), RESOLVE_BENEATH). Borrowed.
@@ -42,8 +73,8 @@ struct daemon_options {
 /// The daemon: a context with a socket. On its context's thread only.
 class daemon_server {
  public:
-  /// Serves those who connect to `listening_socket` (SOCK_SEQPACKET, listening), which is owned from
-  /// now on. The context outlives this.
+  /// Serves those who connect to `listening_socket` (SOCK_SEQPACKET, listening), which is owned
+  /// from now on. The context outlives this.
   daemon_server(io_context& context, int listening_socket, daemon_options options);
   daemon_server(const daemon_server&) = delete;
   daemon_server& operator=(const daemon_server&) = delete;

@@ -83,7 +83,7 @@ namespace detail {
 
 /// What is asked, with the paths that it is asked about. The second is used by those opcodes that
 /// have two.
-struct path_request {
+struct request_on_paths {
   request what;
   std::string first;
   std::string second;
@@ -92,7 +92,7 @@ struct path_request {
 /// Holds the paths at the addresses that `args` names.
 class path_state : public awaited_operation {
  public:
-  path_state(io_context& context, path_request asked) noexcept;
+  path_state(io_context& context, request_on_paths asked) noexcept;
   path_state(const path_state&) = delete;
   path_state& operator=(const path_state&) = delete;
   ~path_state() = default;
@@ -107,7 +107,7 @@ class path_state : public awaited_operation {
 
 class path_status_state : public stat_state {
  public:
-  path_status_state(io_context& context, path_request asked) noexcept;
+  path_status_state(io_context& context, request_on_paths asked) noexcept;
   path_status_state(const path_status_state&) = delete;
   path_status_state& operator=(const path_status_state&) = delete;
   ~path_status_state() = default;
@@ -120,7 +120,7 @@ class path_status_state : public stat_state {
 
 class open_directory_state : public open_state {
  public:
-  open_directory_state(io_context& context, path_request asked) noexcept
+  open_directory_state(io_context& context, request_on_paths asked) noexcept
       : open_state(context, std::move(asked.first), options(asked.what.fd)) {}
   result<directory_reader> take() noexcept;
 
@@ -151,7 +151,7 @@ class next_entries_state : public awaited_operation {
 /// Opens, reads to the end, closes.
 class list_state : public awaited_operation {
  public:
-  list_state(io_context& context, path_request asked);
+  list_state(io_context& context, request_on_paths asked);
   list_state(const list_state&) = delete;
   list_state& operator=(const list_state&) = delete;
   ~list_state() = default;
@@ -198,7 +198,7 @@ class [[nodiscard("a sender does nothing until it is awaited or started")]] path
 
  private:
   io_context* context_;
-  path_request asked_;
+  request_on_paths asked_;
 };
 
 }  // namespace detail

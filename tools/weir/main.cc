@@ -4,6 +4,7 @@
 //   bench.cc         how fast a disk is with each driver
 //   cp.cc            copies files
 //   doctor.cc        what this machine and a file system offer
+//   serve.cc         the daemon
 //   file_system.*    tries what a file system offers, for the doctor and for cp
 
 #include <fcntl.h>
@@ -29,10 +30,11 @@ using weir::tools::action;
 constexpr int failed = 1;
 constexpr int misused = 2;
 
-constexpr std::array<weir::tools::subcommand, 3> subcommands = {
+constexpr std::array<weir::tools::subcommand, 4> subcommands = {
     &weir::tools::add_bench,
     &weir::tools::add_cp,
     &weir::tools::add_doctor,
+    &weir::tools::add_serve,
 };
 
 void complain(const std::string& sentence) noexcept {
