@@ -69,9 +69,9 @@ enum {
 
 /* --- connections ------------------------------------------------------------------------------- */
 
-/* Connects to a daemon by the path of its socket, or, where that has no slash, by its name: then the
- * socket is where `weir serve --name` has put it for the same user. -ENOENT, -ECONNREFUSED: there is
- * none. */
+/* Connects to a daemon by the path of its socket, or, where that has no slash, by its name: then it is
+ * the one that this user has started with `weir serve --name`, or else root's. -ENOENT,
+ * -ECONNREFUSED: there is none; -EACCES: it is not for this user, or by name another user's. */
 int weir_connect(const char* socket_path);
 
 /* --- transfers ------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ std::vector<std::string> arguments_of(const weir_daemon_options& options) {
   if (options.socket_path != nullptr) add({"--socket", options.socket_path});
   if (options.max_transfers != 0) add({"--max-transfers", std::to_string(options.max_transfers)});
   if (options.open_timeout_ms != 0) {
-    add({"--open-timeout", std::to_string(options.open_timeout_ms) + "ms"});
+    add({"--open-timeout", std::to_string(options.open_timeout_ms)});
   }
   if (options.allow_write != 0) add({"--allow-write"});
   add({"--ready-fd", std::to_string(relay_at)});

@@ -104,10 +104,33 @@ int connect_to_path(const std::string& path) noexcept {
   return error;
 }
 
+// Where a name leads to, somebody else may have been first (/tmp/weir-UID): then it is not what was
+// meant.
+int trusted(int connection) noexcept {
+  if (connection < 0) return connection;
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  const bool known = ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  if (known && (peer.uid == 0 || peer.uid == ::geteuid())) return connection;
+  ::close(connection);
+  return -EACCES;
+}
+
+// A user's own daemon, or else the system's.
+int connect_by_name(std::string_view name) {
+  const auto own = daemon_socket_path(name);
+  if (!own) return -own.error().value();
+  const int connection = connect_to_path(*own);
+  if (connection != -ENOENT && connection != -ECONNREFUSED) return trusted(connection);
+  const int systems = connect_to_path("/run/weir/" + std::string(name) + ".socket");
+  return systems >= 0 ? trusted(systems) : connection;
+}
+
 }  // namespace
 
 int connect_to_daemon(std::string_view name) noexcept {
   try {
+    if (name.find('/') == std::string_view::npos) return connect_by_name(name);
     const auto path = daemon_socket_path(name);
     return path ? connect_to_path(*path) : -path.error().value();
   } catch (const std::bad_alloc&) {

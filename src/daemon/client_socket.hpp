@@ -11,7 +11,8 @@
 // Answers are 0 or a descriptor, or a negative errno.
 namespace weir::detail {
 
-/// A connection to the daemon of that name, or at that path (`daemon_socket_path`).
+/// A connection to the daemon of that name, or at that path (`daemon_socket_path`). By name it is
+/// this user's, or else the system's (below /run/weir); EACCES where somebody else's listens there.
 int connect_to_daemon(std::string_view name) noexcept;
 
 /// What a request that names a file asks for.

@@ -331,7 +331,7 @@ static void a_file_is_received(void) {
   const int channel =
       weir_daemon_receive(daemon, "new", ends[0], 0, 0, WEIR_CREATE | WEIR_DURABLE, 0640);
   close(ends[0]);
-  while (true) {
+  for (;;) {
     const struct weir_answer answer = next_answer(channel);
     if (answer.kind == WEIR_ENDED) {
       CHECK_EQUAL(answer.status, 0);
@@ -504,6 +504,9 @@ static void a_dead_daemon_ends_everything(void) {
   CHECK_EQUAL(read_all(channel, &more, 1), 0); /* the end, without an answer */
   close(channel);
   CHECK_EQUAL(waitpid(process, NULL, 0), process);
+  /* A ring lets go of its sockets a moment after its process has ended. */
+  struct pollfd closed = {.fd = daemon, .events = 0};
+  CHECK_EQUAL(poll(&closed, 1, 30000), 1);
   CHECK_EQUAL(weir_daemon_read(daemon, "ten", 0, 0, 0), -EPIPE);
   CHECK_EQUAL(weir_daemon_cancel(daemon, id), -EPIPE);
   close(daemon);

@@ -43,10 +43,10 @@ constexpr std::array transfers{
     SCMP_SYS(dup),      SCMP_SYS(dup3),     SCMP_SYS(memfd_create),
 };
 
-constexpr std::array sockets{SCMP_SYS(accept4),    SCMP_SYS(recvmsg),  SCMP_SYS(recvfrom),
-                             SCMP_SYS(sendmsg),    SCMP_SYS(sendto),   SCMP_SYS(getsockopt),
-                             SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(getsockname),
-                             SCMP_SYS(getpeername)};
+constexpr std::array sockets{SCMP_SYS(accept4),     SCMP_SYS(recvmsg),  SCMP_SYS(recvfrom),
+                             SCMP_SYS(sendmsg),     SCMP_SYS(sendto),   SCMP_SYS(getsockopt),
+                             SCMP_SYS(setsockopt),  SCMP_SYS(shutdown), SCMP_SYS(getsockname),
+                             SCMP_SYS(getpeername), SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg)};
 
 constexpr std::array waiting{
     SCMP_SYS(poll),
