@@ -1,0 +1,297 @@
+// Sending: directly from the page cache, where the receiver takes that without waiting and the
+// bytes are there; else through memory, by reads that the driver carries out.
+
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+#include "transfer/account.hpp"
+#include "transfer/copy.hpp"
+#include "transfer/endpoint.hpp"
+#include "transfer/page_cache.hpp"
+#include "transfer/pieces.hpp"
+#include "transfer/reading.hpp"
+#include "transfer/waiting.hpp"
+#include "weir/transfer.hpp"
+
+namespace weir {
+namespace detail {
+namespace {
+
+/// What came of getting on.
+enum class step : std::uint8_t { moved, blocked, needs_memory, over };
+
+/// Memory in the order in which it is sent.
+class gathered_parts {
+ public:
+  void add(std::span<const std::byte> part) noexcept {
+    // Only read.
+    if (!part.empty()) parts_[count_++] = {const_cast<std::byte*>(part.data()), part.size()};
+  }
+  std::span<const iovec> all() const noexcept { return std::span(parts_).first(count_); }
+
+ private:
+  std::array<iovec, 3> parts_{};
+  std::size_t count_ = 0;
+};
+
+class sending {
+ public:
+  sending(file& from, int to, endpoint_kind kind, std::uint64_t offset,
+          const transfer_options& options, transfer_account& account) noexcept
+      : from_(from),
+        account_(account),
+        header_(options.header),
+        trailer_(options.trailer),
+        offset_(offset),
+        to_(to),
+        kind_(kind),
+        direct_(direct_route(to, kind, account.left(), options)) {}
+
+  /// What can be done without memory and without waiting.
+  step directly();
+  /// One piece by way of memory, for which it waits.
+  task<step> through_memory();
+
+ private:
+  static transfer_route direct_route(int to, endpoint_kind kind, std::uint64_t length,
+                                     const transfer_options& options) noexcept;
+
+  step file_directly(std::size_t length);
+  std::size_t cached_length() noexcept;
+  task<step> deliver(std::span<const std::byte> data);
+  step put(std::span<const std::byte> data);
+  gathered_parts around(std::span<const std::byte> data) const noexcept;
+  bool more_after(std::span<const std::byte> data) const noexcept;
+  step sent(const result<std::size_t>& answer, std::size_t data);
+
+  step now() const noexcept {
+    const bool done = account_.left() == 0 && header_.empty() && trailer_.empty();
+    return done || account_.failed() ? step::over : step::moved;
+  }
+  step failed(std::error_code why) noexcept {
+    account_.fail(why);
+    return step::over;
+  }
+
+  file& from_;
+  transfer_account& account_;
+  std::span<const std::byte> header_;  // what is left of it
+  std::span<const std::byte> trailer_;
+  std::uint64_t offset_;
+  std::uint64_t size_ = 0;  // of the file, when that was last looked at
+  int to_;
+  endpoint_kind kind_;
+  transfer_route direct_;  // `buffered` for none
+};
+
+// A few pages are read and sent before it has been found out what the receiver is.
+transfer_route sending::direct_route(int to, endpoint_kind kind, std::uint64_t length,
+                                     const transfer_options& options) noexcept {
+  constexpr std::uint64_t few_pages = std::uint64_t{16} << 10;
+  switch (options.route) {
+    case transfer_route::automatic:
+      if (length <= few_pages && kind == endpoint_kind::stream_socket) break;
+      return best_route_to(to, kind, options.untrusted);
+    case transfer_route::sendfile:
+    case transfer_route::splice:
+      return direct_route_to(to, kind, options.untrusted);
+    default:
+      break;
+  }
+  return transfer_route::buffered;
+}
+
+// --- without memory ------------------------------------------------------------------------------
+
+step sending::directly() {
+  if (!account_.may_go_on()) return step::over;
+  if (kind_ == endpoint_kind::device) return now() == step::over ? step::over : step::needs_memory;
+  if (account_.left() == 0) return now() == step::over ? step::over : put({});
+  const std::size_t length = direct_ == transfer_route::buffered ? 0 : cached_length();
+  if (length == 0) return step::needs_memory;
+  return header_.empty() ? file_directly(length) : put({});
+}
+
+// Only of what the file is known to have: the end is left to a read, which can tell.
+std::size_t sending::cached_length() noexcept {
+  const int fd = from_.native_handle();
+  if (offset_ >= size_) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) return 0;
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    if (offset_ >= size_) return 0;
+  }
+  const auto length =
+      static_cast<std::size_t>(std::min<std::uint64_t>(account_.next(), size_ - offset_));
+  return all_cached(fd, offset_, length) ? length : 0;
+}
+
+step sending::file_directly(std::size_t length) {
+  const auto moved = move_directly(direct_, from_.native_handle(), offset_, to_, length);
+  if (moved && *moved != 0) {
+    offset_ += *moved;
+    account_.moved(*moved, direct_);
+    return now();
+  }
+  if (!moved && moved.error() == std::errc::resource_unavailable_try_again) return step::blocked;
+  // The file has become shorter, or its file system cannot do this.
+  if (moved || moved.error() == std::errc::invalid_argument) {
+    direct_ = transfer_route::buffered;
+    return step::needs_memory;
+  }
+  return failed(moved.error());
+}
+
+// --- through memory ------------------------------------------------------------------------------
+
+task<step> sending::through_memory() {
+  piece memory;
+  std::span<const std::byte> data;
+  if (account_.left() != 0) {
+    result<piece> taken = co_await awaited_within(account_.limits(), piece_sender(from_.context()));
+    if (!taken) co_return failed(taken.error());
+    memory = *std::move(taken);
+    const auto got =
+        co_await read_piece(from_, memory.span(), offset_, account_.next(), account_.limits());
+    if (!got) co_return failed(got.error());
+    data = *got;
+    if (data.empty()) account_.ended();
+    if (now() == step::over) co_return step::over;
+  }
+  co_return co_await deliver(data);
+}
+
+// A device may wait, whatever it is asked, so it is left to the driver.
+task<step> sending::deliver(std::span<const std::byte> data) {
+  if (kind_ != endpoint_kind::device) co_return put(data);
+  const gathered_parts parts = around(data);
+  const request what{.op = opcode::writev,
+                     .fd = to_,
+                     .address = const_cast<iovec*>(parts.all().data()),  // only read
+                     .length = parts.all().size()};
+  const io_sender write(&from_.context(), what);
+  co_return sent(co_await awaited_within(account_.limits(), write), data.size());
+}
+
+step sending::put(std::span<const std::byte> data) {
+  const gathered_parts parts = around(data);
+  if (kind_ == endpoint_kind::pipe) return sent(send_to_pipe(to_, parts.all()), data.size());
+  return sent(send_to_socket(to_, parts.all(), more_after(data)), data.size());
+}
+
+gathered_parts sending::around(std::span<const std::byte> data) const noexcept {
+  gathered_parts parts;
+  parts.add(header_);
+  parts.add(data);
+  if (data.size() == account_.left()) parts.add(trailer_);
+  return parts;
+}
+
+// Never said where nothing may follow: the last packet would wait for it.
+bool sending::more_after(std::span<const std::byte> data) const noexcept {
+  if (account_.is_explicit() || data.empty()) return data.size() < account_.left();
+  return !trailer_.empty();
+}
+
+step sending::sent(const result<std::size_t>& answer, std::size_t data) {
+  if (!answer) {
+    if (answer.error() == std::errc::resource_unavailable_try_again) return step::blocked;
+    return failed(answer.error());
+  }
+  std::size_t count = *answer;
+  const auto take_from = [&](std::span<const std::byte>& framing) {
+    const std::size_t part = std::min(count, framing.size());
+    framing = framing.subspan(part);
+    count -= part;
+    account_.framed(part);
+  };
+  take_from(header_);
+  const std::size_t moved = std::min(count, data);
+  count -= moved;
+  offset_ += moved;
+  take_from(trailer_);
+  account_.moved(moved, transfer_route::buffered);
+  return now();
+}
+
+// --- to something that may not be ready ----------------------------------------------------------
+
+task<void> send_to_stream(file& from, int to, endpoint_kind kind, std::uint64_t offset,
+                          const transfer_options& options, transfer_account& account) {
+  io_context& context = from.context();
+  sending work(from, to, kind, offset, options, account);
+  readiness_wait wait;
+  for (;;) {
+    step came = work.directly();
+    if (came == step::needs_memory) came = co_await work.through_memory();
+    if (came == step::over) co_return;
+    if (came == step::blocked) {
+      const std::error_code error = co_await wait.until(context, to, POLLOUT, account.limits());
+      if (error) account.fail(error);
+    } else {
+      wait.succeeded();
+      const result<void> turn = co_await context.schedule();
+      if (!turn) account.fail(turn.error());
+    }
+  }
+}
+
+// --- to a file, where it stands ------------------------------------------------------------------
+
+task<void> write_framing(file& to, std::uint64_t& position, std::span<const std::byte> framing,
+                         transfer_account& account) {
+  const transfer_result written = co_await to.write_all_at(framing, position);
+  position += written.transferred;
+  account.framed(written.transferred);
+  if (!written) account.fail(written.error());
+}
+
+task<void> send_to_file(file& from, int to, std::uint64_t offset, const transfer_options& options,
+                        transfer_account& account) {
+  auto target = borrow_file(from.context(), to);
+  if (!target) {
+    account.fail(target.error());
+    co_return;
+  }
+  std::uint64_t& position = target->position;
+  if (!options.header.empty()) {
+    co_await write_framing(target->own, position, options.header, account);
+  }
+  if (!account.failed()) {
+    const copy_part part{.from_offset = offset, .to_offset = position};
+    co_await copy_between(from, target->own, part, options, account);
+    position += account.outcome().transferred;
+  }
+  if (!account.failed() && !options.trailer.empty()) {
+    co_await write_framing(target->own, position, options.trailer, account);
+  }
+  if (const std::error_code error = seek(target->own, position)) account.fail(error);
+}
+
+}  // namespace
+}  // namespace detail
+
+task<transfer_outcome> send_file(file& from, int to, std::uint64_t offset, std::uint64_t length,
+                                 transfer_options options) {
+  using namespace detail;
+  transfer_account account(length, options);
+  const result<endpoint_kind> kind = kind_of(to);
+  if (!kind || !from.is_open()) {
+    account.fail(kind ? errno_code(EBADF) : kind.error());
+  } else if (!leads_to(options.route, *kind)) {
+    account.fail(errno_code(EINVAL));
+  } else if (*kind == endpoint_kind::file) {
+    co_await send_to_file(from, to, offset, options, account);
+  } else {
+    co_await send_to_stream(from, to, *kind, offset, options, account);
+  }
+  co_return account.outcome();
+}
+
+}  // namespace weir
