@@ -180,8 +180,10 @@ task<transfer_outcome> receive_file(int from, file& to, std::uint64_t offset, st
   using namespace detail;
   transfer_account account(length, options);
   const result<endpoint_kind> kind = kind_of(from);
-  if (!kind || !to.is_open()) {
-    account.fail(kind ? errno_code(EBADF) : kind.error());
+  if (!to.is_open()) {
+    account.fail(errno_code(EBADF));
+  } else if (!kind) {
+    account.fail(kind.error());
   } else if (!leads_to(options.route, *kind) || options.route == transfer_route::sendfile) {
     account.fail(errno_code(EINVAL));
   } else if (*kind == endpoint_kind::file) {

@@ -32,12 +32,15 @@ class gathered_parts {
   void add(std::span<const std::byte> part) noexcept {
     // Only read.
     if (!part.empty()) parts_[count_++] = {const_cast<std::byte*>(part.data()), part.size()};
+    size_ += part.size();
   }
   std::span<const iovec> all() const noexcept { return std::span(parts_).first(count_); }
+  std::size_t size() const noexcept { return size_; }
 
  private:
   std::array<iovec, 3> parts_{};
   std::size_t count_ = 0;
+  std::size_t size_ = 0;
 };
 
 class sending {
@@ -51,7 +54,8 @@ class sending {
         offset_(offset),
         to_(to),
         kind_(kind),
-        direct_(direct_route(to, kind, account.left(), options)) {}
+        direct_(direct_route(to, kind, account.left(), options)),
+        room_(most_room()) {}
 
   /// What can be done without memory and without waiting.
   step directly();
@@ -68,12 +72,18 @@ class sending {
   step put(std::span<const std::byte> data);
   gathered_parts around(std::span<const std::byte> data) const noexcept;
   bool more_after(std::span<const std::byte> data) const noexcept;
-  step sent(const result<std::size_t>& answer, std::size_t data);
+  void count(std::size_t sent, std::size_t data);
+  void expect_room(std::size_t taken, bool was_full) noexcept;
+  std::size_t most_room() const noexcept {
+    return kind_ == endpoint_kind::pipe ? least_room : piece_store::piece_size;
+  }
 
   step now() const noexcept {
     const bool done = account_.left() == 0 && header_.empty() && trailer_.empty();
     return done || account_.failed() ? step::over : step::moved;
   }
+  /// Less was taken than was there: another attempt would only say EAGAIN.
+  step full() const noexcept { return now() == step::over ? step::over : step::blocked; }
   step failed(std::error_code why) noexcept {
     account_.fail(why);
     return step::over;
@@ -88,6 +98,9 @@ class sending {
   int to_;
   endpoint_kind kind_;
   transfer_route direct_;  // `buffered` for none
+  std::size_t room_;       // that the receiver is likely to have
+
+  static constexpr std::size_t least_room = std::size_t{64} << 10;  // a pipe's
 };
 
 // A few pages are read and sent before it has been found out what the receiver is.
@@ -137,7 +150,7 @@ step sending::file_directly(std::size_t length) {
   if (moved && *moved != 0) {
     offset_ += *moved;
     account_.moved(*moved, direct_);
-    return now();
+    return *moved < length ? full() : now();
   }
   if (!moved && moved.error() == std::errc::resource_unavailable_try_again) return step::blocked;
   // The file has become shorter, or its file system cannot do this.
@@ -157,8 +170,8 @@ task<step> sending::through_memory() {
     result<piece> taken = co_await awaited_within(account_.limits(), piece_sender(from_.context()));
     if (!taken) co_return failed(taken.error());
     memory = *std::move(taken);
-    const auto got =
-        co_await read_piece(from_, memory.span(), offset_, account_.next(), account_.limits());
+    const auto got = co_await read_piece(from_, memory.span(), offset_,
+                                         std::min(account_.next(), room_), account_.limits());
     if (!got) co_return failed(got.error());
     data = *got;
     if (data.empty()) account_.ended();
@@ -176,13 +189,27 @@ task<step> sending::deliver(std::span<const std::byte> data) {
                      .address = const_cast<iovec*>(parts.all().data()),  // only read
                      .length = parts.all().size()};
   const io_sender write(&from_.context(), what);
-  co_return sent(co_await awaited_within(account_.limits(), write), data.size());
+  const result<std::size_t> written = co_await awaited_within(account_.limits(), write);
+  if (!written) co_return failed(written.error());
+  count(*written, data.size());
+  co_return now();
 }
 
 step sending::put(std::span<const std::byte> data) {
   const gathered_parts parts = around(data);
-  if (kind_ == endpoint_kind::pipe) return sent(send_to_pipe(to_, parts.all()), data.size());
-  return sent(send_to_socket(to_, parts.all(), more_after(data)), data.size());
+  const auto sent = kind_ == endpoint_kind::pipe
+                        ? send_to_pipe(to_, parts.all())
+                        : send_to_socket(to_, parts.all(), more_after(data));
+  if (!sent && sent.error() == std::errc::resource_unavailable_try_again) return step::blocked;
+  if (!sent) return failed(sent.error());
+  count(*sent, data.size());
+  expect_room(*sent, *sent < parts.size());
+  return *sent < parts.size() ? full() : now();
+}
+
+// What is not taken has been read in vain, and is read again.
+void sending::expect_room(std::size_t taken, bool was_full) noexcept {
+  room_ = std::clamp(was_full ? taken : 2 * room_, least_room, most_room());
 }
 
 gathered_parts sending::around(std::span<const std::byte> data) const noexcept {
@@ -199,25 +226,19 @@ bool sending::more_after(std::span<const std::byte> data) const noexcept {
   return !trailer_.empty();
 }
 
-step sending::sent(const result<std::size_t>& answer, std::size_t data) {
-  if (!answer) {
-    if (answer.error() == std::errc::resource_unavailable_try_again) return step::blocked;
-    return failed(answer.error());
-  }
-  std::size_t count = *answer;
+void sending::count(std::size_t sent, std::size_t data) {
   const auto take_from = [&](std::span<const std::byte>& framing) {
-    const std::size_t part = std::min(count, framing.size());
+    const std::size_t part = std::min(sent, framing.size());
     framing = framing.subspan(part);
-    count -= part;
+    sent -= part;
     account_.framed(part);
   };
   take_from(header_);
-  const std::size_t moved = std::min(count, data);
-  count -= moved;
+  const std::size_t moved = std::min(sent, data);
+  sent -= moved;
   offset_ += moved;
   take_from(trailer_);
   account_.moved(moved, transfer_route::buffered);
-  return now();
 }
 
 // --- to something that may not be ready ----------------------------------------------------------
@@ -282,8 +303,10 @@ task<transfer_outcome> send_file(file& from, int to, std::uint64_t offset, std::
   using namespace detail;
   transfer_account account(length, options);
   const result<endpoint_kind> kind = kind_of(to);
-  if (!kind || !from.is_open()) {
-    account.fail(kind ? errno_code(EBADF) : kind.error());
+  if (!from.is_open()) {
+    account.fail(errno_code(EBADF));
+  } else if (!kind) {
+    account.fail(kind.error());
   } else if (!leads_to(options.route, *kind)) {
     account.fail(errno_code(EINVAL));
   } else if (*kind == endpoint_kind::file) {
