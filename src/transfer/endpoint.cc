@@ -47,7 +47,7 @@ std::optional<int> socket_option(int fd, int name) noexcept {
 
 class owned_pipe {
  public:
-  owned_pipe() noexcept { made_ = ::pipe2(ends_.data(), O_CLOEXEC | O_NONBLOCK) == 0; }
+  owned_pipe() noexcept : made_(::pipe2(ends_.data(), O_CLOEXEC | O_NONBLOCK) == 0) {}
   owned_pipe(const owned_pipe&) = delete;
   owned_pipe& operator=(const owned_pipe&) = delete;
   ~owned_pipe() {

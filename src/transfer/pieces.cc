@@ -14,8 +14,9 @@ const std::shared_ptr<piece_store>& piece_store::of_this_thread() {
 bool piece_store::has_free() noexcept {
   if (!free_.empty() || lent_ == most) return !free_.empty();
   auto made = buffer::allocate(piece_size);
-  if (made) free_.push_back(*std::move(made));
-  return made.has_value();
+  if (!made) return false;
+  free_.push_back(*std::move(made));
+  return true;
 }
 
 std::optional<piece> piece_store::try_take() noexcept {
