@@ -81,6 +81,9 @@ struct transfer_options {
   /// (MSG_MORE). Borrowed until the transfer has ended. Not for `receive_file`, `copy_file`.
   std::span<const std::byte> header;
   std::span<const std::byte> trailer;
+  /// Of `send_file` to a socket: another transfer to it follows at once, so the last packet may be
+  /// filled up from that (MSG_MORE). Where none follows, it is sent 200 ms late.
+  bool more_follows = false;
   /// Told, on the context's thread, how many of the file's bytes have been moved, whenever that has
   /// become more. What it throws ends the transfer and is thrown by the await.
   std::function<void(std::uint64_t transferred)> progress;

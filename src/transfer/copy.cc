@@ -257,7 +257,10 @@ task<bool> copying::pass_through_memory(std::uint64_t length) {
 task<result<std::span<std::byte>>> copying::read(piece& memory, std::uint64_t offset,
                                                  std::uint64_t end) {
   if (offset >= end) co_return std::span<std::byte>{};
-  co_return co_await read_piece(from_, memory.span(), offset, end - offset, account_.limits());
+  const piece_read next(from_, memory.span(), offset, end - offset);
+  const result<std::size_t> got = co_await awaited_within(account_.limits(), next.on(from_));
+  if (!got) co_return std::unexpected(got.error());
+  co_return next.of(*got);
 }
 
 // The last page for O_DIRECT is filled up, and the file cut; but not where the target has data of

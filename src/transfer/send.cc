@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "file_state.hpp"
 #include "transfer/account.hpp"
 #include "transfer/copy.hpp"
 #include "transfer/endpoint.hpp"
@@ -54,9 +55,13 @@ class sending {
         offset_(offset),
         to_(to),
         kind_(kind),
+        more_follows_(options.more_follows),
         direct_(direct_route(to, kind, account.left(), options)),
         room_(most_room()) {}
 
+  /// All of a few pages, if they are in memory, and as much as is taken of them; for the small file
+  /// in a hurry. Nothing where that is not so simple.
+  step at_once();
   /// What can be done without memory and without waiting.
   step directly();
   /// One piece by way of memory, for which it waits.
@@ -68,7 +73,7 @@ class sending {
 
   step file_directly(std::size_t length);
   std::size_t cached_length() noexcept;
-  task<step> deliver(std::span<const std::byte> data);
+  task<step> put_by_driver(std::span<const std::byte> data);
   step put(std::span<const std::byte> data);
   gathered_parts around(std::span<const std::byte> data) const noexcept;
   bool more_after(std::span<const std::byte> data) const noexcept;
@@ -97,16 +102,17 @@ class sending {
   std::uint64_t size_ = 0;  // of the file, when that was last looked at
   int to_;
   endpoint_kind kind_;
+  bool more_follows_;
   transfer_route direct_;  // `buffered` for none
   std::size_t room_;       // that the receiver is likely to have
 
+  static constexpr std::size_t few_pages = std::size_t{16} << 10;
   static constexpr std::size_t least_room = std::size_t{64} << 10;  // a pipe's
 };
 
 // A few pages are read and sent before it has been found out what the receiver is.
 transfer_route sending::direct_route(int to, endpoint_kind kind, std::uint64_t length,
                                      const transfer_options& options) noexcept {
-  constexpr std::uint64_t few_pages = std::uint64_t{16} << 10;
   switch (options.route) {
     case transfer_route::automatic:
       if (length <= few_pages && kind == endpoint_kind::stream_socket) break;
@@ -118,6 +124,24 @@ transfer_route sending::direct_route(int to, endpoint_kind kind, std::uint64_t l
       break;
   }
   return transfer_route::buffered;
+}
+
+// --- a few pages ---------------------------------------------------------------------------------
+
+// The memory is the stack's, which is in the nearest cache, and there is no coroutine.
+step sending::at_once() {
+  if (!account_.may_go_on()) return step::over;
+  if (kind_ != endpoint_kind::stream_socket || direct_ != transfer_route::buffered ||
+      account_.next() > few_pages || state_of(from_)->direct) {
+    return step::needs_memory;
+  }
+  std::array<std::byte, few_pages> memory;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+  const auto wanted = static_cast<std::size_t>(account_.left());
+  awaiter<io_sender> read(from_.read_at(std::span(memory).first(wanted), offset_));
+  if (!read.await_ready()) return step::needs_memory;
+  const result<std::size_t> got = read.await_resume();
+  if (!got || (*got == 0 && wanted != 0)) return step::needs_memory;
+  return put(std::span(memory).first(*got));
 }
 
 // --- without memory ------------------------------------------------------------------------------
@@ -170,19 +194,19 @@ task<step> sending::through_memory() {
     result<piece> taken = co_await awaited_within(account_.limits(), piece_sender(from_.context()));
     if (!taken) co_return failed(taken.error());
     memory = *std::move(taken);
-    const auto got = co_await read_piece(from_, memory.span(), offset_,
-                                         std::min(account_.next(), room_), account_.limits());
+    const piece_read next(from_, memory.span(), offset_, std::min(account_.next(), room_));
+    const result<std::size_t> got = co_await awaited_within(account_.limits(), next.on(from_));
     if (!got) co_return failed(got.error());
-    data = *got;
+    data = next.of(*got);
     if (data.empty()) account_.ended();
     if (now() == step::over) co_return step::over;
   }
-  co_return co_await deliver(data);
+  if (kind_ == endpoint_kind::device) co_return co_await put_by_driver(data);
+  co_return put(data);
 }
 
 // A device may wait, whatever it is asked, so it is left to the driver.
-task<step> sending::deliver(std::span<const std::byte> data) {
-  if (kind_ != endpoint_kind::device) co_return put(data);
+task<step> sending::put_by_driver(std::span<const std::byte> data) {
   const gathered_parts parts = around(data);
   const request what{.op = opcode::writev,
                      .fd = to_,
@@ -222,6 +246,7 @@ gathered_parts sending::around(std::span<const std::byte> data) const noexcept {
 
 // Never said where nothing may follow: the last packet would wait for it.
 bool sending::more_after(std::span<const std::byte> data) const noexcept {
+  if (more_follows_) return true;
   if (account_.is_explicit() || data.empty()) return data.size() < account_.left();
   return !trailer_.empty();
 }
@@ -243,10 +268,7 @@ void sending::count(std::size_t sent, std::size_t data) {
 
 // --- to something that may not be ready ----------------------------------------------------------
 
-task<void> send_to_stream(file& from, int to, endpoint_kind kind, std::uint64_t offset,
-                          const transfer_options& options, transfer_account& account) {
-  io_context& context = from.context();
-  sending work(from, to, kind, offset, options, account);
+task<void> go_on_sending(io_context& context, int to, sending& work, transfer_account& account) {
   readiness_wait wait;
   for (;;) {
     step came = work.directly();
@@ -312,7 +334,10 @@ task<transfer_outcome> send_file(file& from, int to, std::uint64_t offset, std::
   } else if (*kind == endpoint_kind::file) {
     co_await send_to_file(from, to, offset, options, account);
   } else {
-    co_await send_to_stream(from, to, *kind, offset, options, account);
+    sending work(from, to, *kind, offset, options, account);
+    if (work.at_once() != step::over) {
+      co_await go_on_sending(from.context(), to, work, account);
+    }
   }
   co_return account.outcome();
 }

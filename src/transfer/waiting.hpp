@@ -3,20 +3,50 @@
 #include <poll.h>
 
 #include <chrono>
+#include <coroutine>
+#include <optional>
+#include <utility>
 
 #include "transfer/limits.hpp"
-#include "transfer/pieces.hpp"
 #include "weir/io_context.hpp"
 #include "weir/task.hpp"
 
 namespace weir::detail {
 
-/// Awaits `what`, within the limits if there are any.
+/// Awaits `what`, within the limits if there are any. Without, there is no coroutine in between.
 template <sender Sender>
-task<typename Sender::value_type> awaited_within(const transfer_limits& limits, Sender what) {
-  if (limits.any()) co_return co_await limits.within(std::move(what));
-  co_return co_await std::move(what);
-}
+class [[nodiscard("await it")]] awaited_within {
+ public:
+  awaited_within(const transfer_limits& limits, Sender what) {
+    if (limits.any()) {
+      guarded_.emplace(limits.within(std::move(what)));
+    } else {
+      plain_.emplace(std::move(what));
+    }
+  }
+  awaited_within(const awaited_within&) = delete;
+  awaited_within& operator=(const awaited_within&) = delete;
+  ~awaited_within() = default;
+
+  bool await_ready() noexcept { return plain_ && plain_->await_ready(); }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> waiter) noexcept {
+    if (plain_) {
+      plain_->await_suspend(waiter);
+      return std::noop_coroutine();
+    }
+    return running_.emplace(std::move(*guarded_).operator co_await()).await_suspend(waiter);
+  }
+  typename Sender::value_type await_resume() {
+    return plain_ ? plain_->await_resume() : running_->await_resume();
+  }
+
+ private:
+  using work = task<typename Sender::value_type>;
+
+  std::optional<awaiter<Sender>> plain_;
+  std::optional<work> guarded_;
+  std::optional<decltype(std::declval<work>().operator co_await())> running_;
+};
 
 /// Waits until a descriptor is ready, or has failed: the next call on it says how.
 class readiness_wait {
