@@ -275,6 +275,12 @@ test::outcome daemon_process::wait() {
   return end;
 }
 
+void daemon_process::kill() {
+  signal(SIGKILL);
+  EXPECT_EQ(command_->wait().signal, SIGKILL);
+  command_.reset();
+}
+
 void daemon_process::restart() { start(); }
 
 namespace {

@@ -109,6 +109,8 @@ class daemon_process {
   void signal(int number) const noexcept { command_->kill(number); }
   /// Its end, which it was asked for by `signal`.
   test::outcome wait();
+  /// SIGKILL, and its end.
+  void kill();
   /// Another one, at the same place.
   void restart();
 
