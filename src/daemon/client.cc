@@ -157,6 +157,9 @@ void client::begin_transfer(const checked_frame& asked, incoming& with) {
   const bool usable = kind == message::read ? channel.takes_bytes() : channel.carries_answers();
   if (channel && !usable) return answer_to(asked, {}, -EINVAL);
 
+  endpoint other = endpoint_of(with, 1);
+  if (kind == message::send && !other.takes_files()) return answer_to(asked, channel, -EINVAL);
+
   const std::uint64_t id = server_.ids.next();
   head_start begun;
   if (kind == message::read && read_quickly(*this, asked, id, channel, begun)) return;
@@ -165,7 +168,7 @@ void client::begin_transfer(const checked_frame& asked, incoming& with) {
              .memory_offset = asked.memory_offset,
              .path = std::string(asked.path),
              .channel = std::move(channel),
-             .other = endpoint_of(with, 1)},
+             .other = std::move(other)},
             std::move(begun));
 }
 
@@ -201,7 +204,7 @@ void client::begin_metrics(const checked_frame& asked, incoming& with) {
 
 void client::send_opened(const checked_frame& asked, incoming& with) noexcept {
   endpoint receiver = endpoint_of(with, 0);
-  if (!receiver.takes_bytes()) return answer_to(asked, {}, -EINVAL);
+  if (!receiver.takes_files()) return answer_to(asked, {}, -EINVAL);
   const auto found = transfers_.find(asked.id);
   if (found == transfers_.end() || !found->second->give_receiver(receiver)) {
     answer_to(asked, {}, -ENOENT);
