@@ -8,11 +8,17 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 
+#include "clock.hpp"
 #include "daemon/descriptor.hpp"
+#include "daemon/message_socket.hpp"
+#include "drivers/event_fd.hpp"
 #include "weir/daemon.hpp"
 
 namespace weir {
@@ -20,6 +26,9 @@ namespace {
 
 using detail::errno_code;
 using detail::daemon::descriptor;
+using detail::daemon::frame_header;
+using detail::daemon::message;
+using detail::daemon::send_message;
 
 std::unexpected<std::error_code> last_error() noexcept {
   return std::unexpected(errno_code(errno));
@@ -60,6 +69,20 @@ result<descriptor> lock_name(const std::string& path) {
   return std::unexpected(errno_code(errno == EWOULDBLOCK ? EADDRINUSE : errno));
 }
 
+// A daemon answers. After one that was killed the kernel may hold its socket for a moment, and lets
+// others connect, while it takes down the ring that watched it: then the connection ends
+// unanswered.
+bool answers(int connection) noexcept {
+  const frame_header question{.kind = message::info, .size = sizeof question};
+  if (send_message(connection, std::as_bytes(std::span(&question, 1))) < 0) return false;
+  constexpr std::int64_t patience_ns = 10'000'000'000;
+  detail::wait_readable(connection, deadline{detail::monotonic_now_ns() + patience_ns});
+  std::byte said{};
+  const ssize_t count = ::recv(connection, &said, sizeof said, MSG_DONTWAIT);
+  // Who has not answered by now is busy, or stopped; but there.
+  return count > 0 || (count < 0 && errno == EAGAIN);
+}
+
 // Asked, rather than told by a lock: a daemon that was given its socket holds none.
 result<void> nobody_listens(const std::string& path, const sockaddr_un& address) noexcept {
   struct stat about{};
@@ -74,6 +97,7 @@ result<void> nobody_listens(const std::string& path, const sockaddr_un& address)
     return ::connect(probe.get(), to, size);
   });
   if (connected != 0 && (errno == ECONNREFUSED || errno == ENOENT)) return {};
+  if (connected == 0 && !answers(probe.get())) return {};
   return std::unexpected(errno_code(EADDRINUSE));
 }
 

@@ -279,10 +279,10 @@ bool daemon_driver::send_some() noexcept {
 
 void daemon_driver::reap(operation_queue& completed, deadline until) noexcept {
   for (bool waited = false;; waited = true) {
-    send_all();
     if (waited || there_->in_flight() != 0) receive_all();
     take_finished(completed);
     take_from_here(completed);
+    send_all();  // the next pieces, and what there was no room for
     set_clock();
     const bool woken = woken_.exchange(false, std::memory_order_acquire);
     if (!completed.empty() || woken || until == deadline::now()) return;

@@ -253,8 +253,10 @@ void daemon_process::start() {
   command_ = std::make_unique<test::running_command>(arguments);
   const bool listens = comes_true([&] {
     try {
-      connect();
-      return true;
+      // A connection is not enough: the kernel may hold the socket of one that was killed.
+      const raw_client asking = connect();
+      asking.send(bare_frame(message::info));
+      return asking.next().has_value();
     } catch (const std::system_error&) {
       return false;
     }

@@ -265,8 +265,7 @@ TEST_F(daemon_driver, tells_that_the_daemon_was_lost_and_finds_the_next) {
   };
   ASSERT_EQ(context->run(read()), block);
 
-  daemon_->signal(SIGKILL);
-  daemon_->wait();
+  daemon_->kill();
   EXPECT_EQ(error_of(context->run(read())), errc::daemon_lost);
   EXPECT_EQ(error_of(context->run(read())), errc::daemon_lost);
 
@@ -297,7 +296,7 @@ TEST_F(daemon_driver, completes_everything_when_the_daemon_is_killed) {
     start_all(*context, transfers);
     context->run();
     expect_done_or_lost(transfers, block);
-    daemon_->wait();
+    daemon_->kill();
     daemon_->restart();
   }
 }
@@ -320,7 +319,7 @@ TEST_F(daemon_driver, a_client_that_is_killed_leaves_nothing_behind) {
             read_request(file.get(), std::span(memory).subspan(i * block, block), i * block));
       }
       start_all(*context, reads);
-      for (int i = 0; i < round; ++i) context->dispatch(i % 2 == 1);
+      for (int i = 0; i < round; ++i) context->dispatch(context->outstanding() != 0);
       ::kill(::getpid(), SIGKILL);
     });
     EXPECT_EQ(outcome.signal, SIGKILL);
