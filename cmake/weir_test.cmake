@@ -14,6 +14,8 @@ function(weir_test name)
   target_link_libraries(${name} PRIVATE
     weir_test_support weir::weir_static GTest::gtest_main GTest::gtest)
   weir_warnings(${name})
+  # The tests' own code need not be quick; to compile it is most of what a sanitizer's build takes.
+  target_compile_options(${name} PRIVATE ${WEIR_TEST_OPTIONS})
 
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES
