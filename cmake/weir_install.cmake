@@ -26,3 +26,12 @@ install(FILES "${PROJECT_BINARY_DIR}/weir.pc" DESTINATION "${CMAKE_INSTALL_LIBDI
 
 install(FILES "${PROJECT_SOURCE_DIR}/docs/man/weir.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+# The daemon as a service of systemd's, where units of the system's packages are looked for.
+if(WEIR_BUILD_TOOLS)
+  configure_file("${PROJECT_SOURCE_DIR}/packaging/systemd/weir@.service.in"
+    "${PROJECT_BINARY_DIR}/weir@.service" @ONLY)
+  install(
+    FILES "${PROJECT_BINARY_DIR}/weir@.service" "${PROJECT_SOURCE_DIR}/packaging/systemd/weir@.socket"
+    DESTINATION lib/systemd/system)
+endif()

@@ -93,6 +93,10 @@ struct driver_options {
   /// sleeps after so many milliseconds without. It takes a processor for itself: where there are
   /// few, this is slower (docs/performance.md). Linux 5.13 without privileges.
   unsigned sqpoll_idle_ms = 0;
+  /// io_uring only: the ring takes no other operations than weir's, and nothing else can be
+  /// registered with it (IORING_REGISTER_RESTRICTIONS); for who has a filter of system calls, which
+  /// does not see what a ring does.
+  bool restricted = false;
 };
 
 /// What came of trying one driver.

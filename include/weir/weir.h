@@ -1,7 +1,8 @@
 #ifndef WEIR_WEIR_H
 #define WEIR_WEIR_H
 
-/* weir for C. Part 1: operations; part 2, below: files that behave like sockets.
+/* weir for C. Part 1: operations; part 2, below: files that behave like sockets; part 3, in
+ * <weir/daemon.h>, which this includes: a client of the daemon.
  *
  *     static void done(struct weir_op* op, int64_t result, void* user) {
  *       if (result < 0) fprintf(stderr, "read: %s\n", strerror((int)-result));
@@ -32,6 +33,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include <weir/daemon.h>
 
 #ifdef __cplusplus
 extern "C" {

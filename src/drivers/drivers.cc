@@ -2,7 +2,8 @@
 //
 //   uring.cc          io_uring: everything native that the kernel has
 //   uring_ring.*      the queues shared with the kernel; uring_prepare.* what is written into them;
-//   uring_memory.*    and memory that the kernel keeps at hand
+//   uring_memory.*    and memory that the kernel keeps at hand; uring_restrict.* what the kernel is
+//                     to refuse
 //   linux_aio.cc      Linux AIO for O_DIRECT transfers, threads for the rest
 //   threads.cc        a pool of threads and blocking calls
 //   sync.cc           performs at submit: the smallest driver, and documentation
@@ -81,7 +82,8 @@ std::optional<detail::driver_limits> limits_of(const driver_options& options) no
   }
   return detail::driver_limits{.queue_depth = options.queue_depth,
                                .threads = options.threads != 0 ? options.threads : default_threads,
-                               .sqpoll_idle_ms = options.sqpoll_idle_ms};
+                               .sqpoll_idle_ms = options.sqpoll_idle_ms,
+                               .restricted = options.restricted};
 }
 
 std::string name_wanted(const driver_options& options) {

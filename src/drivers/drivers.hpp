@@ -26,6 +26,7 @@ struct driver_limits {
   unsigned queue_depth;
   unsigned threads;
   unsigned sqpoll_idle_ms = 0;
+  bool restricted = false;
 };
 
 /// One function for each driver; the table in drivers.cc has a row for each.

@@ -16,6 +16,7 @@
 #include "drivers/timer_queue.hpp"
 #include "drivers/uring_memory.hpp"
 #include "drivers/uring_prepare.hpp"
+#include "drivers/uring_restrict.hpp"
 #include "drivers/uring_ring.hpp"
 #include "drivers/worker_pool.hpp"
 #include "misuse.hpp"
@@ -141,6 +142,7 @@ std::expected<void, refusal> uring_driver::open(const uring_restrictions& restri
     return std::unexpected(refusal{"io_uring_register", -error});
   }
   cancels_all_ = !restrictions.cancels_one_by_one;
+  if (limits_.restricted) return restrict_to_own(ring_);
   return {};
 }
 

@@ -37,6 +37,7 @@ struct older_kernel {
   std::string name;
   uring_restrictions restrictions;
   unsigned sqpoll_idle_ms = 0;
+  bool restricted = false;
 };
 std::ostream& operator<<(std::ostream& out, const older_kernel& kernel) {
   return out << kernel.name;
@@ -51,6 +52,7 @@ class uring_on : public ::testing::TestWithParam<older_kernel> {
 
   io_context& open(driver_limits limits = {.queue_depth = 16, .threads = 4}) {
     limits.sqpoll_idle_ms = GetParam().sqpoll_idle_ms;
+    limits.restricted = GetParam().restricted;
     auto opened = open_uring(limits, GetParam().restrictions);
     if (!opened) throw std::runtime_error(opened.error().call);
     context_ = std::make_unique<io_context>(std::move(*opened));
@@ -71,6 +73,7 @@ constexpr std::uint64_t newer_opcodes = only(opcode::renameat) | only(opcode::un
 std::vector<older_kernel> older_kernels() {
   std::vector<older_kernel> kernels = {
       {"this_kernel", {}},
+      {"restricted_to_its_own", {}, 0, true},
       {"with_a_submission_thread", {}, 1},
       {"with_a_submission_thread_before_5_18",
        {.refused_setup_flags = IORING_SETUP_SUBMIT_ALL},

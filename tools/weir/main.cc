@@ -4,6 +4,7 @@
 //   bench.cc         how fast a disk is with each driver
 //   cp.cc            copies files
 //   doctor.cc        what this machine and a file system offer
+//   get.cc, put.cc, send.cc   ask a daemon for files; daemon_client.* is what they share
 //   serve.cc         the daemon
 //   file_system.*    tries what a file system offers, for the doctor and for cp
 
@@ -30,10 +31,9 @@ using weir::tools::action;
 constexpr int failed = 1;
 constexpr int misused = 2;
 
-constexpr std::array<weir::tools::subcommand, 4> subcommands = {
-    &weir::tools::add_bench,
-    &weir::tools::add_cp,
-    &weir::tools::add_doctor,
+constexpr std::array<weir::tools::subcommand, 7> subcommands = {
+    &weir::tools::add_bench, &weir::tools::add_cp,  &weir::tools::add_doctor,
+    &weir::tools::add_get,   &weir::tools::add_put, &weir::tools::add_send,
     &weir::tools::add_serve,
 };
 

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -12,13 +11,17 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <expected>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "daemon_life.hpp"
 #include "subcommands.hpp"
 #include "weir/daemon.hpp"
 #include "weir/weir.hpp"
@@ -33,15 +36,12 @@ struct serve_arguments {
   std::string driver;
   std::string metrics;
   unsigned queue_depth = 256;
+  unsigned threads = 0;
   unsigned open_timeout_ms = 30'000;
   bool read_only = false;
   daemon_options daemon;
+  life_options life;
 };
-
-int complain(const std::string& what, const std::error_code& why) {
-  std::fprintf(stderr, "weir serve: %s: %s\n", what.c_str(), why.message().c_str());
-  return 1;
-}
 
 std::error_code last_error() { return {errno, std::system_category()}; }
 
@@ -61,14 +61,6 @@ class descriptor {
   int fd_;
 };
 
-// Each transfer has a few, and what is not allowed to be used helps nobody.
-void use_all_descriptors() {
-  rlimit descriptors{};
-  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return;
-  descriptors.rlim_cur = descriptors.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &descriptors);
-}
-
 // --- signals -------------------------------------------------------------------------------------
 
 // Before there are other threads: they leave these signals alone as well, so that only the
@@ -85,12 +77,13 @@ int signals_as_descriptor() {
 }
 
 // The first lets everybody finish; the second does not.
-task<> end_by_signals(io_context& context, daemon_server& server, int signals,
-                      std::stop_token over) {
+task<> end_by_signals(io_context& context, daemon_server& server, const daemon_life& life,
+                      int signals, std::stop_token over) {
   bool draining = false;
   while (auto readable = co_await with_stop(context.poll(signals, POLLIN), over)) {
     signalfd_siginfo heard{};
     if (::read(signals, &heard, sizeof heard) != sizeof heard) continue;
+    if (!draining) life.stopping();
     draining ? server.stop() : server.drain();
     draining = true;
   }
@@ -101,48 +94,74 @@ task<> serve_to_the_end(daemon_server& server, std::stop_source& over) {
   over.request_stop();
 }
 
-task<> run(io_context& context, daemon_server& server, int signals) {
+task<> run(io_context& context, daemon_server& server, const daemon_life& life, int signals) {
   std::stop_source over;
   co_await when_all(serve_to_the_end(server, over),
-                    end_by_signals(context, server, signals, over.get_token()));
+                    end_by_signals(context, server, life, signals, over.get_token()));
 }
 
 // --- the command ---------------------------------------------------------------------------------
 
+// Absolute: a daemon leaves the directory that it was started in.
 result<std::string> socket_of(const serve_arguments& arguments) {
-  if (!arguments.socket.empty()) return arguments.socket;
-  return daemon_socket_path(arguments.name);
+  if (arguments.socket.empty()) return daemon_socket_path(arguments.name);
+  return std::filesystem::absolute(arguments.socket).string();
 }
 
-// Another one in this place is not a failure of the system's, but has a sentence of its own.
-int complain_of_socket(const std::string& path, const std::error_code& why) {
-  if (why != std::errc::address_in_use) return complain("'" + path + "'", why);
-  std::fprintf(stderr, "weir serve: already running: a daemon listens at '%s'\n", path.c_str());
-  return 1;
+int failed(daemon_life& life, const std::string& what, const std::error_code& why) {
+  return life.failed(what + ": " + why.message(), why.value());
+}
+
+/// What a daemon listens at: made by the service manager, who removes it, too; or its own.
+struct listening {
+  std::string path;  ///< of its own
+  std::optional<daemon_socket> own = {};
+  int socket = -1;
+};
+
+std::expected<listening, int> listen(const serve_arguments& arguments, daemon_life& life,
+                                     std::string path) {
+  if (const auto passed = life.activated_socket()) return listening{.path = {}, .socket = *passed};
+  auto made = daemon_socket::listen(path, !arguments.daemon.allowed_uids.empty());
+  // Another one in this place is not a failure of the system's, but has a sentence of its own.
+  if (!made && made.error() == std::errc::address_in_use) {
+    return std::unexpected(
+        life.failed("already running: a daemon listens at '" + path + "'", made.error().value()));
+  }
+  if (!made) return std::unexpected(failed(life, "'" + path + "'", made.error()));
+  const int socket = made->release();
+  return listening{.path = std::move(path), .own = std::move(*made), .socket = socket};
 }
 
 int serve(const serve_arguments& arguments) {
+  daemon_life life(arguments.life);
   const descriptor root(::open(arguments.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root) return complain("'" + arguments.root + "'", last_error());
-  const auto path = socket_of(arguments);
-  if (!path) return complain("'" + arguments.name + "'", path.error());
+  const std::error_code root_error = last_error();
+  auto path = socket_of(arguments);
+  if (auto over = life.begin(root.get())) return *over;
+  if (!root) return failed(life, "'" + arguments.root + "'", root_error);
+  if (!path) return failed(life, "'" + arguments.name + "'", path.error());
   const descriptor signals(signals_as_descriptor());
-  if (!signals) return complain("signals", last_error());
-  use_all_descriptors();
+  if (!signals) return failed(life, "signals", last_error());
+  const auto at = listen(arguments, life, *path);
+  if (!at) return at.error();
+  if (auto over = life.settle(root.get(), at->path)) return *over;
 
+  auto driver = open_driver({.name = arguments.driver,
+                             .queue_depth = arguments.queue_depth,
+                             .threads = arguments.threads,
+                             .restricted = !arguments.life.unconfined});
+  if (!driver) return failed(life, "no driver", driver.error());
+  io_context context(std::move(*driver));
   daemon_options options = arguments.daemon;
   options.root = root.get();
   options.open_timeout = std::chrono::milliseconds(arguments.open_timeout_ms);
-  auto socket = daemon_socket::listen(*path, !options.allowed_uids.empty());
-  if (!socket) return complain_of_socket(*path, socket.error());
-  auto driver = open_driver({.name = arguments.driver, .queue_depth = arguments.queue_depth});
-  if (!driver) return complain("no driver", driver.error());
-
-  io_context context(std::move(*driver));
-  daemon_server server(context, socket->release(), std::move(options));
+  daemon_server server(context, at->socket, std::move(options));
   std::printf("serving '%s' at '%s'\n", arguments.root.c_str(), path->c_str());
   std::fflush(stdout);
-  context.run(run(context, server, signals.get()));
+  if (auto over = life.confine()) return *over;
+  if (auto over = life.ready()) return *over;
+  context.run(run(context, server, life, signals.get()));
   return 0;
 }
 
@@ -199,6 +218,12 @@ void add_serve(CLI::App& app, action& chosen) {
   serve_command->add_option("--queue-depth", arguments->queue_depth, "Operations in flight at most")
       ->type_name("N")
       ->check(CLI::Range(1U, 16384U));
+  serve_command
+      ->add_option("--threads", arguments->threads,
+                   "Threads, of the kernel or of weir, for what cannot be done asynchronously")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U));
+  add_life_options(*serve_command, arguments->life);
   serve_command->callback(
       [arguments, &chosen] { chosen = [arguments] { return serve(*arguments); }; });
 }

@@ -27,6 +27,9 @@ using subcommand = void (*)(CLI::App& app, action& chosen);
 void add_bench(CLI::App& app, action& chosen);
 void add_cp(CLI::App& app, action& chosen);
 void add_doctor(CLI::App& app, action& chosen);
+void add_get(CLI::App& app, action& chosen);
+void add_put(CLI::App& app, action& chosen);
+void add_send(CLI::App& app, action& chosen);
 void add_serve(CLI::App& app, action& chosen);
 
 }  // namespace weir::tools

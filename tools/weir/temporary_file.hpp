@@ -17,13 +17,16 @@ class descriptor {
   descriptor& operator=(descriptor&&) = delete;
   descriptor(const descriptor&) = delete;
   descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
+  ~descriptor() { close(); }
 
   explicit operator bool() const noexcept { return fd_ >= 0; }
   int get() const noexcept { return fd_; }
   int error() const noexcept { return fd_ < 0 ? -fd_ : 0; }
+
+  void close() noexcept {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -EBADF;
+  }
 
  private:
   int fd_ = -EBADF;

@@ -21,9 +21,9 @@ namespace {
 constexpr std::size_t small = 10;
 constexpr std::size_t large = std::size_t{4} << 20;
 
-class daemon_life : public ::testing::Test {
+class daemon_as_a_process : public ::testing::Test {
  protected:
-  daemon_life() {
+  daemon_as_a_process() {
     make_patterned_file(daemon.root() / "small", small);
     make_patterned_file(daemon.root() / "large", large);
   }
@@ -43,7 +43,7 @@ bool serves(const raw_client& client) {
 // --- its end -------------------------------------------------------------------------------------
 
 // S-T20, S24
-TEST_F(daemon_life, sigterm_and_sigint_end_an_idle_daemon_with_status_0) {
+TEST_F(daemon_as_a_process, sigterm_and_sigint_end_an_idle_daemon_with_status_0) {
   for (const int number : {SIGTERM, SIGINT}) {
     daemon.signal(number);
     const test::outcome end = daemon.wait();
@@ -54,7 +54,7 @@ TEST_F(daemon_life, sigterm_and_sigint_end_an_idle_daemon_with_status_0) {
   }
 }
 
-TEST_F(daemon_life, sigterm_lets_what_has_begun_finish) {
+TEST_F(daemon_as_a_process, sigterm_lets_what_has_begun_finish) {
   const raw_client client = daemon.connect();
   socket_pair data = make_sockets();
   const descriptor status = client.send_to("large", data.theirs.get());
@@ -83,7 +83,7 @@ TEST_F(daemon_life, sigterm_lets_what_has_begun_finish) {
   daemon.restart();
 }
 
-TEST_F(daemon_life, a_second_signal_ends_what_has_begun) {
+TEST_F(daemon_as_a_process, a_second_signal_ends_what_has_begun) {
   const raw_client client = daemon.connect();
   const socket_pair data = make_sockets();
   const descriptor status = client.send_to("large", data.theirs.get());
@@ -102,7 +102,7 @@ TEST_F(daemon_life, a_second_signal_ends_what_has_begun) {
   daemon.restart();
 }
 
-TEST_F(daemon_life, sighup_changes_nothing) {
+TEST_F(daemon_as_a_process, sighup_changes_nothing) {
   const raw_client client = daemon.connect();
   daemon.signal(SIGHUP);
   EXPECT_TRUE(serves(client));
@@ -113,7 +113,7 @@ TEST_F(daemon_life, sighup_changes_nothing) {
 // --- its place -----------------------------------------------------------------------------------
 
 // S-D12: said to be a failure, when there was no syslog.
-TEST_F(daemon_life, a_second_one_in_the_same_place_says_that_one_is_running) {
+TEST_F(daemon_as_a_process, a_second_one_in_the_same_place_says_that_one_is_running) {
   const test::outcome second = run_another();
   EXPECT_EQ(second.exit_code, 1);
   EXPECT_NE(second.err.find("already running"), std::string::npos) << second.err;
@@ -121,7 +121,7 @@ TEST_F(daemon_life, a_second_one_in_the_same_place_says_that_one_is_running) {
 }
 
 // S-D12: the socket of one that had crashed meant "already running" for ever.
-TEST_F(daemon_life, the_socket_of_one_that_was_killed_does_not_stop_the_next) {
+TEST_F(daemon_as_a_process, the_socket_of_one_that_was_killed_does_not_stop_the_next) {
   for (int i = 0; i < 3; ++i) {
     const raw_client client = daemon.connect();
     const descriptor opened = client.open("small");
@@ -136,7 +136,7 @@ TEST_F(daemon_life, the_socket_of_one_that_was_killed_does_not_stop_the_next) {
 }
 
 // Found out by asking, for what listens there may hold no lock.
-TEST_F(daemon_life, a_socket_that_somebody_else_listens_at_is_left_alone) {
+TEST_F(daemon_as_a_process, a_socket_that_somebody_else_listens_at_is_left_alone) {
   const temp_directory place;
   const std::string path = place / "theirs";
   const descriptor theirs(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -150,7 +150,7 @@ TEST_F(daemon_life, a_socket_that_somebody_else_listens_at_is_left_alone) {
   EXPECT_NE(second.err.find("already running"), std::string::npos) << second.err;
 }
 
-TEST_F(daemon_life, a_file_that_is_no_socket_is_left_alone) {
+TEST_F(daemon_as_a_process, a_file_that_is_no_socket_is_left_alone) {
   const temp_directory place;
   make_patterned_file(place / "file", small);
   const auto second =
@@ -159,7 +159,7 @@ TEST_F(daemon_life, a_file_that_is_no_socket_is_left_alone) {
   EXPECT_EQ(contents_of(place / "file").size(), small);
 }
 
-TEST_F(daemon_life, only_its_user_can_connect_unless_others_are_allowed) {
+TEST_F(daemon_as_a_process, only_its_user_can_connect_unless_others_are_allowed) {
   struct stat about{};
   ASSERT_EQ(::stat(daemon.socket_path().c_str(), &about), 0);
   EXPECT_EQ(about.st_mode & 0777, 0600U);
@@ -168,7 +168,7 @@ TEST_F(daemon_life, only_its_user_can_connect_unless_others_are_allowed) {
   EXPECT_EQ(about.st_mode & 0777, 0666U);
 }
 
-TEST_F(daemon_life, a_path_that_does_not_fit_is_refused_with_a_sentence) {
+TEST_F(daemon_as_a_process, a_path_that_does_not_fit_is_refused_with_a_sentence) {
   const auto end =
       test::run({"serve", "--root", daemon.root().path(), "--socket", "/" + std::string(200, 'x')});
   EXPECT_EQ(end.exit_code, 1);
@@ -178,7 +178,7 @@ TEST_F(daemon_life, a_path_that_does_not_fit_is_refused_with_a_sentence) {
 // --- many at a time ------------------------------------------------------------------------------
 
 // S-T14, S-T15
-TEST_F(daemon_life, ten_clients_read_large_files_at_the_same_time) {
+TEST_F(daemon_as_a_process, ten_clients_read_large_files_at_the_same_time) {
   for (const bool same : {true, false}) {
     std::vector<raw_client> clients;
     std::vector<descriptor> channels;
