@@ -110,6 +110,22 @@ TEST_F(daemon_as_a_process, sighup_changes_nothing) {
   EXPECT_TRUE(serves(client));
 }
 
+TEST_F(daemon_as_a_process, its_metrics_file_is_whole_and_is_written_at_the_end) {
+  const temp_directory place;
+  const std::string path = place / "weir.prom";
+  {
+    const daemon_process counting({"--metrics", path});
+    make_patterned_file(counting.root() / "small", small);
+    ASSERT_TRUE(serves(counting.connect()));
+  }
+  const auto bytes = contents_of(path);
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  EXPECT_NE(text.find("weir_requests_total{request=\"read\",outcome=\"completed\"} 1\n"),
+            std::string::npos)
+      << text;
+  EXPECT_TRUE(text.ends_with('\n'));
+}
+
 // --- its place -----------------------------------------------------------------------------------
 
 // S-D12: said to be a failure, when there was no syslog.
