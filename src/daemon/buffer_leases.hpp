@@ -22,6 +22,8 @@ class buffer_leases {
     lease(buffer_leases& from, std::size_t which) noexcept : from_(&from), which_(which) {}
     lease(lease&& other) noexcept
         : from_(std::exchange(other.from_, nullptr)), which_(other.which_) {}
+    lease(const lease&) = delete;
+    lease& operator=(const lease&) = delete;
     lease& operator=(lease&&) = delete;
     ~lease() {
       if (from_ != nullptr) from_->give_back(which_);

@@ -251,15 +251,18 @@ void daemon_process::start() {
   std::vector<std::string> arguments{"serve", "--root", root_.path(), "--socket", socket_};
   arguments.insert(arguments.end(), options_.begin(), options_.end());
   command_ = std::make_unique<test::running_command>(arguments);
-  const bool listens = comes_true([&] {
-    try {
-      connect();
-      return true;
-    } catch (const std::system_error&) {
-      return false;
-    }
-  });
-  if (!listens) throw std::runtime_error("weir serve did not begin to listen");
+  if (!comes_true([&] { return listens(); })) {
+    throw std::runtime_error("weir serve did not begin to listen");
+  }
+}
+
+bool daemon_process::listens() const {
+  try {
+    connect();
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
 }
 
 daemon_process::~daemon_process() {
