@@ -184,6 +184,28 @@ TEST_F(daemon_as_a_process, only_its_user_can_connect_unless_others_are_allowed)
   EXPECT_EQ(about.st_mode & 0777, 0666U);
 }
 
+// S23
+TEST(daemon_with_many_users, users_who_are_not_served_are_told_so) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  const daemon_process daemon({"--allow-uid", "12345"});
+  const std::string place = daemon.socket_path().substr(0, daemon.socket_path().rfind('/'));
+  ASSERT_EQ(::chmod(place.c_str(), 0711), 0);
+  const auto as_user = [&](uid_t user, const std::function<void(const raw_client&)>& look) {
+    return run_in_child([&] {
+      ASSERT_EQ(::setresuid(user, user, user), 0);
+      look(daemon.connect());
+    });
+  };
+  const auto served = as_user(
+      12345, [](const raw_client& client) { EXPECT_EQ(client.info().kind, message::daemon_info); });
+  EXPECT_TRUE(served.succeeded()) << served;
+  const auto refused = as_user(12346, [](const raw_client& client) {
+    EXPECT_TRUE(refused_with(client.next(), EACCES));
+    EXPECT_TRUE(is_at_end(client.fd()));
+  });
+  EXPECT_TRUE(refused.succeeded()) << refused;
+}
+
 TEST_F(daemon_as_a_process, a_path_that_does_not_fit_is_refused_with_a_sentence) {
   const auto end =
       test::run({"serve", "--root", daemon.root().path(), "--socket", "/" + std::string(200, 'x')});
