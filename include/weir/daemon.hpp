@@ -57,7 +57,7 @@ struct daemon_options {
   /// Whether clients may write.
   bool allow_write = false;
   /// User ids that are served besides the daemon's own (SO_PEERCRED, unix(7)).
-  std::vector<std::uint32_t> allowed_uids = {};
+  std::vector<std::uint32_t> allowed_uids;
   /// The most transfers, opened files that nobody has sent yet among them: of all clients, and of
   /// one. Exact. Beyond, EMFILE.
   unsigned max_transfers = 1024;

@@ -1,10 +1,10 @@
 #include "daemon/buffer_leases.hpp"
 
-#include <numeric>
-
 namespace weir::detail::daemon {
 
-buffer_leases::buffer_leases() : memory_(count * size) { std::iota(free_.begin(), free_.end(), 0); }
+buffer_leases::buffer_leases(io_context& context) : memory_(count * size), context_(context) {
+  for (std::size_t which = 0; which < count; ++which) free_[which] = which;
+}
 
 bool buffer_leases::take(std::size_t& which) noexcept {
   if (free_count_ == 0) return false;
@@ -12,22 +12,17 @@ bool buffer_leases::take(std::size_t& which) noexcept {
   return true;
 }
 
-void buffer_leases::queue(awaiter& waiting) noexcept {
-  (last_ != nullptr ? last_->next_ : first_) = &waiting;
-  last_ = &waiting;
-}
+void buffer_leases::queue(awaiter& waiting) noexcept { line_.push_back(waiting); }
 
 // Handed on, rather than put back: nobody comes in between.
 void buffer_leases::give_back(std::size_t which) noexcept {
-  awaiter* const next = first_;
-  if (next == nullptr) {
+  if (line_.empty()) {
     free_[free_count_++] = which;
     return;
   }
-  first_ = next->next_;
-  if (first_ == nullptr) last_ = nullptr;
-  next->which_ = which;
-  next->waiter_.resume();
+  auto& next = static_cast<awaiter&>(line_.pop_front());
+  next.which_ = which;
+  context_.start(next);
 }
 
 }  // namespace weir::detail::daemon

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "weir/buffer.hpp"
+#include "weir/io_context.hpp"
 
 namespace weir::detail::daemon {
 
@@ -22,6 +23,8 @@ class buffer_leases {
     lease(buffer_leases& from, std::size_t which) noexcept : from_(&from), which_(which) {}
     lease(lease&& other) noexcept
         : from_(std::exchange(other.from_, nullptr)), which_(other.which_) {}
+    lease(const lease&) = delete;
+    lease& operator=(const lease&) = delete;
     lease& operator=(lease&&) = delete;
     ~lease() {
       if (from_ != nullptr) from_->give_back(which_);
@@ -33,9 +36,11 @@ class buffer_leases {
     std::size_t which_;
   };
 
-  class awaiter {
+  /// Whoever has to wait goes on from the context's loop, not from within whoever gives a buffer
+  /// back: of a thousand who all find that they need none, none is within another.
+  class awaiter : public operation {
    public:
-    explicit awaiter(buffer_leases& from) noexcept : from_(from) {}
+    explicit awaiter(buffer_leases& from) noexcept : operation({}, &resume), from_(from) {}
     bool await_ready() noexcept { return from_.take(which_); }
     void await_suspend(std::coroutine_handle<> waiter) noexcept {
       waiter_ = waiter;
@@ -45,13 +50,14 @@ class buffer_leases {
 
    private:
     friend class buffer_leases;
+    static void resume(operation& op) noexcept { static_cast<awaiter&>(op).waiter_.resume(); }
+
     buffer_leases& from_;
     std::coroutine_handle<> waiter_;
-    awaiter* next_ = nullptr;
     std::size_t which_ = 0;
   };
 
-  buffer_leases();  ///< throws std::bad_alloc
+  explicit buffer_leases(io_context& context);  ///< throws std::bad_alloc
   buffer_leases(const buffer_leases&) = delete;
   buffer_leases& operator=(const buffer_leases&) = delete;
   ~buffer_leases() = default;
@@ -71,8 +77,8 @@ class buffer_leases {
   buffer memory_;
   std::array<std::size_t, count> free_{};
   std::size_t free_count_ = count;
-  awaiter* first_ = nullptr;
-  awaiter* last_ = nullptr;
+  operation_queue line_;
+  io_context& context_;
 };
 
 }  // namespace weir::detail::daemon

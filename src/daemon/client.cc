@@ -154,15 +154,13 @@ void client::begin_transfer(const checked_frame& asked, incoming& with) {
     ++server_.counts.refused;
     return answer_to(asked, channel, -error);
   }
-  const bool usable = kind == message::read ? channel.takes_bytes() : channel.carries_answers();
-  if (channel && !usable) return answer_to(asked, {}, -EINVAL);
-
   endpoint other = endpoint_of(with, 1);
-  if (kind == message::send && !other.takes_files()) return answer_to(asked, channel, -EINVAL);
-
   const std::uint64_t id = server_.ids.next();
   head_start begun;
   if (kind == message::read && read_quickly(*this, asked, id, channel, begun)) return;
+  const bool usable = kind == message::read ? channel.takes_bytes() : channel.carries_answers();
+  if (channel && !usable) return answer_to(asked, {}, -EINVAL);
+  if (kind == message::send && !other.takes_files()) return answer_to(asked, channel, -EINVAL);
   carry_out({.asked = asked.file,
              .id = id,
              .memory_offset = asked.memory_offset,

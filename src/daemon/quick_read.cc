@@ -65,7 +65,8 @@ quick send_at_once(client& owner, int file, file_range range, const answer& info
     return quick::not_quite;
   }
   const long taken = owner.server().mover.io().write(to, goods.all());
-  if (taken == -EAGAIN) return quick::not_quite;
+  // EBADF: a pipe's reading end. To ask for that first would be a system call more for each read.
+  if (taken == -EAGAIN || taken == -EBADF) return quick::not_quite;
   const int error = taken < 0 ? static_cast<int>(-taken) : 0;
   written = error != 0 ? 0 : static_cast<std::size_t>(taken);
   if (error == 0 && written < goods.all().size()) return quick::not_quite;
@@ -78,6 +79,7 @@ quick send_at_once(client& owner, int file, file_range range, const answer& info
 
 bool read_quickly(client& owner, const checked_frame& asked, std::uint64_t id, endpoint& channel,
                   head_start& begun) {
+  if (!channel.is_pipe() && channel.kind() != endpoint_kind::stream) return false;
   const long fd = open_cached(owner.server().options.root, asked);
   if (fd == -EAGAIN || fd == -EINVAL) return false;
   if (fd < 0) return begun.error = static_cast<int>(-fd), false;

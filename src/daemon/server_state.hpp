@@ -22,7 +22,12 @@ class client;
 /// What all clients of a daemon share.
 struct server_state {
   server_state(io_context& on, daemon_options how)
-      : context(on), options(std::move(how)), files(on), round(on, options.turn_bytes), ended(on) {}
+      : context(on),
+        options(std::move(how)),
+        files(on),
+        round(on, options.turn_bytes),
+        buffers(on),
+        ended(on) {}
 
   io_context& context;
   daemon_options options;

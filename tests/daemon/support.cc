@@ -251,17 +251,20 @@ void daemon_process::start() {
   std::vector<std::string> arguments{"serve", "--root", root_.path(), "--socket", socket_};
   arguments.insert(arguments.end(), options_.begin(), options_.end());
   command_ = std::make_unique<test::running_command>(arguments);
-  const bool listens = comes_true([&] {
-    try {
-      // A connection is not enough: the kernel may hold the socket of one that was killed.
-      const raw_client asking = connect();
-      asking.send(bare_frame(message::info));
-      return asking.next().has_value();
-    } catch (const std::system_error&) {
-      return false;
-    }
-  });
-  if (!listens) throw std::runtime_error("weir serve did not begin to listen");
+  if (!comes_true([&] { return listens(); })) {
+    throw std::runtime_error("weir serve did not begin to listen");
+  }
+}
+
+bool daemon_process::listens() const {
+  try {
+    // A connection is not enough: the kernel may hold the socket of one that was killed.
+    const raw_client asking = connect();
+    asking.send(bare_frame(message::info));
+    return asking.next().has_value();
+  } catch (const std::system_error&) {
+    return false;
+  }
 }
 
 daemon_process::~daemon_process() {

@@ -105,6 +105,8 @@ class daemon_process {
   const std::string& socket_path() const noexcept { return socket_; }
   pid_t pid() const noexcept { return command_->pid(); }
   raw_client connect() const { return raw_client(socket_); }
+  /// Whether one can connect.
+  bool listens() const;
 
   void signal(int number) const noexcept { command_->kill(number); }
   /// Its end, which it was asked for by `signal`.
