@@ -21,6 +21,13 @@ enum class errc {
   too_long,        ///< no delimiter came within the limit
 };
 
+}  // namespace weir
+
+template <>
+struct std::is_error_code_enum<weir::errc> : std::true_type {};
+
+namespace weir {
+
 /// The category "weir"; a static object, comparable and usable from any thread.
 const std::error_category& error_category() noexcept;
 
@@ -39,7 +46,18 @@ struct transfer_result : result<std::size_t> {
 
 namespace detail {
 
-inline std::error_code errno_code(int error) noexcept { return {error, std::system_category()}; }
+/// An answer, negated, is an errno, below this; or this and one of weir's own errors.
+inline constexpr int own_errors = 4096;
+
+/// How an answer says one of weir's own.
+constexpr std::int32_t answer_of(errc error) noexcept {
+  return -own_errors - static_cast<int>(error);
+}
+
+inline std::error_code errno_code(int error) noexcept {
+  if (error > own_errors) return static_cast<errc>(error - own_errors);
+  return {error, std::system_category()};
+}
 
 /// Turns a driver's answer (a count, or a negative errno) into a `result`. The one conversion.
 template <class T>
@@ -54,6 +72,3 @@ result<T> to_result(std::int32_t answer) noexcept {
 
 }  // namespace detail
 }  // namespace weir
-
-template <>
-struct std::is_error_code_enum<weir::errc> : std::true_type {};

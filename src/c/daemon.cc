@@ -15,13 +15,13 @@
 #include "conversions.hpp"
 #include "daemon/client_socket.hpp"
 
-using weir::detail::answer;
+using weir::detail::daemon::answer;
 using weir::detail::errno_kept;
-using weir::detail::file_request;
-using weir::detail::message;
-using weir::detail::send_request;
+using weir::detail::daemon::file_request;
+using weir::detail::daemon::message;
+using weir::detail::daemon::send_request;
 
-namespace flag = weir::detail::transfer_flag;
+namespace flag = weir::detail::daemon::transfer_flag;
 
 namespace {
 
@@ -29,7 +29,7 @@ static_assert(WEIR_LOCK == flag::lock && WEIR_CREATE == flag::create &&
               WEIR_EXCLUSIVE == flag::exclusive && WEIR_TRUNCATE == flag::truncate &&
               WEIR_DURABLE == flag::durable && WEIR_DATA_ONLY == flag::data_only &&
               WEIR_NONBLOCK > flag::all);
-static_assert(WEIR_TO_THE_END == weir::detail::to_the_end);
+static_assert(WEIR_TO_THE_END == weir::detail::daemon::to_the_end);
 
 /// The pipe of a request: the daemon gets one end, the caller keeps the other.
 class channel {
@@ -105,7 +105,7 @@ std::string_view text(const char* path) noexcept {
 
 // The predecessor's callers say 0 for all of a file.
 std::uint64_t length_of(std::uint64_t length) noexcept {
-  return length == 0 ? weir::detail::to_the_end : length;
+  return length == 0 ? weir::detail::daemon::to_the_end : length;
 }
 
 file_request range_of(const char* path, std::uint64_t offset, std::uint64_t length) noexcept {
@@ -126,7 +126,7 @@ bool read_answer(int reader, answer& into) noexcept {
 }
 
 bool is_answer(const answer& came) noexcept {
-  return came.version == weir::detail::protocol_version && came.kind >= message::file_info &&
+  return came.version == weir::detail::daemon::protocol_version && came.kind >= message::file_info &&
          came.kind <= message::daemon_info;
 }
 
@@ -161,7 +161,7 @@ extern "C" {
 
 int weir_connect(const char* socket_path) {
   const errno_kept kept;
-  return socket_path == nullptr ? -EINVAL : weir::detail::connect_to_daemon(socket_path);
+  return socket_path == nullptr ? -EINVAL : weir::detail::daemon::connect_to_daemon(socket_path);
 }
 
 int weir_daemon_read(int daemon, const char* path, uint64_t offset, uint64_t length,

@@ -28,13 +28,18 @@ using weir::detail::errno_of;
 using weir::detail::read_options;
 using weir::detail::without_exceptions;
 
+// C knows errnos only. Of weir's own errors an operation ends with `daemon_lost` alone.
+std::int64_t answer_in_c(std::int32_t answer) noexcept {
+  return answer < -weir::detail::own_errors ? -ECONNRESET : answer;
+}
+
 /// What lives in a `struct weir_op` from its first start on.
 struct c_operation : weir::operation {
   c_operation() noexcept : operation({}, &completed) {}
 
   static void completed(weir::operation& op) noexcept {
     auto& self = static_cast<c_operation&>(op);
-    self.done(self.owner, self.answer(), self.user);
+    self.done(self.owner, answer_in_c(self.answer()), self.user);
   }
 
   weir_op* owner = nullptr;
@@ -186,7 +191,7 @@ int weir_op_in_flight(const weir_op* op) {
 
 int64_t weir_op_result(const weir_op* op) {
   const c_operation* inside = operation_in(op);
-  return inside == nullptr || inside->in_flight() ? 0 : inside->answer();
+  return inside == nullptr || inside->in_flight() ? 0 : answer_in_c(inside->answer());
 }
 
 // --- transfers -----------------------------------------------------------------------------------

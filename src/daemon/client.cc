@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <new>
 #include <string>
@@ -40,6 +41,7 @@ client::client(server_state& server, endpoint connection, peer who)
       connection_(std::move(connection)),
       who_(who),
       steps_(server.context),
+      operations_(server.context, connection_.fd(), server.options.allow_write),
       nothing_left_(server.context),
       number_(++server.counts.accepted_clients) {
   server_.clients.insert(this);
@@ -65,7 +67,11 @@ task<> client::serve() {
     connected = batch >= 0;
   }
   stop_transfers(ECANCELED);
-  while (!transfers_.empty()) co_await nothing_left_;
+  operations_.end([this] {
+    operations_over_ = true;
+    nothing_left_.tell();
+  });
+  while (!transfers_.empty() || !operations_over_) co_await nothing_left_;
 }
 
 void client::hear(incoming& one) {
@@ -90,6 +96,10 @@ void client::tell(const answer& one) noexcept {
 
 void client::dispatch(const checked_frame& asked, incoming& with) {
   switch (asked.header.kind) {
+    case message::attach:
+      return attach(asked, with);
+    case message::submit:
+      return submit(asked, with);
     case message::send_open:
       return send_opened(asked, with);
     case message::cancel:
@@ -109,6 +119,22 @@ void client::answer_to(const checked_frame& asked, const endpoint& channel, int 
   const answer one{.kind = message::ended, .status = status, .tag = asked.header.tag};
   if (!channel || !channel.carries_answers()) return tell(one);
   static_cast<void>(server_.mover.io().write(channel, std::as_bytes(std::span(&one, 1))));
+}
+
+// --- operations ----------------------------------------------------------------------------------
+
+void client::attach(const checked_frame& asked, incoming& with) {
+  const int refused = server_.draining ? -ESHUTDOWN : 0;
+  const int status = refused < 0 ? refused : operations_.attach(asked.attach, with.take(0));
+  tell({.kind = message::attached, .status = status, .tag = asked.header.tag});
+}
+
+void client::submit(const checked_frame& asked, incoming& with) {
+  std::array<descriptor, descriptors_max> files;
+  const std::size_t count = with.what().descriptors;
+  for (std::size_t i = 0; i < count; ++i) files[i] = with.take(i);
+  if (operations_.submit(asked, std::span(files).first(count))) return;
+  tell({.kind = message::ended, .status = -EBADMSG, .tag = asked.header.tag});
 }
 
 // --- transfers -----------------------------------------------------------------------------------
@@ -131,6 +157,9 @@ void client::begin_transfer(const checked_frame& asked, incoming& with) {
   const bool usable = kind == message::read ? channel.takes_bytes() : channel.carries_answers();
   if (channel && !usable) return answer_to(asked, {}, -EINVAL);
 
+  endpoint other = endpoint_of(with, 1);
+  if (kind == message::send && !other.takes_files()) return answer_to(asked, channel, -EINVAL);
+
   const std::uint64_t id = server_.ids.next();
   head_start begun;
   if (kind == message::read && read_quickly(*this, asked, id, channel, begun)) return;
@@ -139,7 +168,7 @@ void client::begin_transfer(const checked_frame& asked, incoming& with) {
              .memory_offset = asked.memory_offset,
              .path = std::string(asked.path),
              .channel = std::move(channel),
-             .other = endpoint_of(with, 1)},
+             .other = std::move(other)},
             std::move(begun));
 }
 
@@ -175,7 +204,7 @@ void client::begin_metrics(const checked_frame& asked, incoming& with) {
 
 void client::send_opened(const checked_frame& asked, incoming& with) noexcept {
   endpoint receiver = endpoint_of(with, 0);
-  if (!receiver.takes_bytes()) return answer_to(asked, {}, -EINVAL);
+  if (!receiver.takes_files()) return answer_to(asked, {}, -EINVAL);
   const auto found = transfers_.find(asked.id);
   if (found == transfers_.end() || !found->second->give_receiver(receiver)) {
     answer_to(asked, {}, -ENOENT);

@@ -9,6 +9,7 @@
 #include "daemon/carrying_out.hpp"
 #include "daemon/endpoint.hpp"
 #include "daemon/incoming.hpp"
+#include "daemon/operations_session.hpp"
 #include "daemon/protocol.hpp"
 #include "daemon/server_state.hpp"
 #include "daemon/stoppable.hpp"
@@ -36,7 +37,7 @@ class client {
   void hang_up() noexcept { steps_.stop(ESHUTDOWN); }
   /// Ends all its transfers, with that errno.
   void stop_transfers(int why) noexcept;
-  bool is_idle() const noexcept { return transfers_.empty(); }
+  bool is_idle() const noexcept { return transfers_.empty() && operations_.in_flight() == 0; }
 
   server_state& server() const noexcept { return server_; }
   const endpoint& connection() const noexcept { return connection_; }
@@ -67,6 +68,8 @@ class client {
   void begin_transfer(const checked_frame& asked, incoming& with);
   void begin_metrics(const checked_frame& asked, incoming& with);
   void carry_out(order what, head_start begun);
+  void attach(const checked_frame& asked, incoming& with);
+  void submit(const checked_frame& asked, incoming& with);
   void send_opened(const checked_frame& asked, incoming& with) noexcept;
   void cancel(const checked_frame& asked, incoming& with) noexcept;
   void tell_about_daemon(const checked_frame& asked, incoming& with) noexcept;
@@ -77,6 +80,8 @@ class client {
   stoppable steps_;
   seat place_;
   std::unordered_map<std::uint64_t, transfer*> transfers_;
+  operations_session operations_;
+  bool operations_over_ = false;
   notice nothing_left_;
   std::uint64_t number_;  // from 1, in the order in which they came
   std::uint64_t moved_ = 0;

@@ -14,7 +14,7 @@
 
 #include "weir/daemon.hpp"
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 namespace {
 
 /// A request of one's own, in the making: a structure, and perhaps a path behind it.
@@ -169,4 +169,4 @@ int why_closed(int connection, int otherwise) noexcept {
   return last.status;
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -9,7 +9,7 @@
 // The client's end of a connection: what is asked, as a message. For the clients in C and in C++.
 // Nothing here keeps state: the kernel's socket has all of it, so any thread may send at any time.
 // Answers are 0 or a descriptor, or a negative errno.
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 /// A connection to the daemon of that name, or at that path (`daemon_socket_path`). By name it is
 /// this user's, or else the system's (below /run/weir); EACCES where somebody else's listens there.
@@ -38,4 +38,4 @@ int send_request(int connection, message kind, std::span<const int> descriptors)
 /// Why the daemon has closed the connection: the negative errno of its last answer, or `otherwise`.
 int why_closed(int connection, int otherwise) noexcept;
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -11,6 +11,8 @@
 #include <array>
 #include <cerrno>
 
+#include "daemon/mounts.hpp"
+
 namespace weir::detail::daemon {
 namespace {
 
@@ -72,6 +74,12 @@ bool endpoint::carries_answers() const noexcept {
 
 bool endpoint::takes_bytes() const noexcept {
   return kind_ == endpoint_kind::stream || (is_pipe() && has_access(fd(), O_WRONLY));
+}
+
+bool endpoint::takes_files() const noexcept {
+  if (kind_ == endpoint_kind::device) return has_access(fd(), O_WRONLY);
+  if (kind_ == endpoint_kind::file) return has_access(fd(), O_WRONLY) && is_trusted_file(fd());
+  return takes_bytes();
 }
 
 bool endpoint::gives_bytes() const noexcept {

@@ -39,6 +39,9 @@ class endpoint {
   bool carries_answers() const noexcept;
   /// Whether bytes can be streamed there: the same, but no sequence of packets.
   bool takes_bytes() const noexcept;
+  /// Whether a file can be sent there: the same; or a device that takes everything at once, as
+  /// /dev/null; or a regular file, if its file system is to be trusted.
+  bool takes_files() const noexcept;
   /// Whether bytes can be read from there: a stream socket, or a pipe that may be read from.
   bool gives_bytes() const noexcept;
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "daemon/carrying_out.hpp"
+#include "daemon/file_pieces.hpp"
 #include "daemon/server_state.hpp"
 #include "daemon/transfer.hpp"
 #include "daemon/writing.hpp"
@@ -46,18 +47,6 @@ int put(int memory, std::span<const std::byte> bytes, std::uint64_t at) noexcept
     bytes = bytes.subspan(static_cast<std::size_t>(count));
   }
   return 0;
-}
-
-// A count; 0 where the file has become shorter.
-task<long> read_piece(transfer& self, int file, std::span<std::byte> into, std::uint64_t offset) {
-  const long cached = read_cached(file, into, offset);
-  if (cached != -EAGAIN) co_return cached;
-  const request reading{.op = opcode::read,
-                        .fd = file,
-                        .address = into.data(),
-                        .offset = offset,
-                        .length = into.size()};
-  co_return co_await self.perform(reading);
 }
 
 task<int> read_into_memory(transfer& self, const order& what, int file) {

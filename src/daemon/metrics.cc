@@ -156,8 +156,7 @@ detached carry_out_metrics(client& owner, frame_header asked, std::uint64_t id, 
     if (step.error != 0) co_return;
     rest = rest.subspan(step.bytes);
     if (step.next != step_outcome::wants::receiver) continue;
-    const request writable{.op = opcode::poll, .fd = self.channel().fd(), .flags = POLLOUT};
-    if (co_await self.perform(writable) < 0) co_return;
+    if (co_await self.ready(self.channel().fd(), POLLOUT) != 0) co_return;
   }
 }
 

@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <limits>
 
-namespace weir::detail {
+namespace weir::detail::daemon {
 namespace {
 
 using bytes = std::span<const std::byte>;
@@ -181,4 +181,4 @@ checked check(const frame& came) noexcept {
   return judged;
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

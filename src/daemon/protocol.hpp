@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -12,7 +13,7 @@
 // What clients and the daemon say to each other, byte by byte: docs/protocol.md is its description.
 // Plain structures in the machine's own byte order, for both are on one machine; no padding that
 // the compiler chooses, no pointer.
-namespace weir::detail {
+namespace weir::detail::daemon {
 
 inline constexpr std::uint16_t protocol_version = 1;
 
@@ -145,6 +146,10 @@ struct completed_operation {
   std::int64_t result = 0;  ///< as the system call's: a count or 0, or a negative errno
 };
 
+/// The result, negated, of an operation on what the daemon does not serve, or not for clients: no
+/// system call on a file answers it. The client carries it out itself.
+inline constexpr int not_served = EMEDIUMTYPE;
+
 struct completed_answer {
   frame_header header;
   std::uint32_t count = 0;
@@ -206,4 +211,4 @@ T read_as(std::span<const std::byte> bytes, std::size_t at = 0) noexcept {
   return value;
 }
 
-}  // namespace weir::detail
+}  // namespace weir::detail::daemon

@@ -46,9 +46,7 @@ task<int> receive_all(transfer& self, const order& what, written_file& target) {
     if (came.error == 0) continue;
     if (came.error != EAGAIN) co_return came.error;
     self.tell_progress();
-    const request readable{.op = opcode::poll, .fd = what.other.fd(), .flags = POLLIN};
-    const std::int32_t ready = co_await self.perform(readable);
-    if (ready < 0) co_return -ready;
+    if (const int error = co_await self.ready(what.other.fd(), POLLIN)) co_return error;
   }
   co_return 0;
 }

@@ -1,6 +1,7 @@
 // read, send, open and send_open: a file's bytes to a client's descriptor.
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,6 +9,7 @@
 
 #include "daemon/carrying_out.hpp"
 #include "daemon/client.hpp"
+#include "daemon/file_pieces.hpp"
 #include "daemon/transfer.hpp"
 
 namespace weir::detail::daemon {
@@ -59,9 +61,28 @@ task<int> send_all(transfer& self, shipment goods, const endpoint& to) {
     goods.advance(step);
     if (goods.left == 0 || step.next != step_outcome::wants::receiver) continue;
     self.tell_progress();
-    const request writable{.op = opcode::poll, .fd = to.fd(), .flags = POLLOUT};
-    const std::int32_t ready = co_await self.perform(writable);
-    if (ready < 0) co_return -ready;
+    if (const int error = co_await self.ready(to.fd(), POLLOUT)) co_return error;
+  }
+  co_return 0;
+}
+
+// A regular file has no readiness, only the disk to wait for. It is written to where its descriptor
+// stands, which is moved along, as by write(2).
+task<int> copy_all(transfer& self, shipment goods, int to) {
+  const off_t start = ::lseek(to, 0, SEEK_CUR);
+  if (start < 0) co_return errno;
+  auto position = static_cast<std::uint64_t>(start);
+  while (goods.left != 0) {
+    co_await self.turn();
+    if (self.stopped() != 0) co_return self.stopped();
+    const auto lent = co_await self.server().buffers.borrow();
+    const auto memory = lent.memory().first(std::min(goods.left, shipment::most));
+    const long came = co_await read_piece(self, goods.file, memory, goods.offset);
+    if (came <= 0) co_return came == 0 ? ENODATA : static_cast<int>(-came);
+    const auto bytes = memory.first(static_cast<std::size_t>(came));
+    if (const int error = co_await write_piece(self, to, bytes, position)) co_return error;
+    goods.advance({.bytes = bytes.size()});
+    if (::lseek(to, static_cast<off_t>(position), SEEK_SET) < 0) co_return errno;
   }
   co_return 0;
 }
@@ -91,10 +112,14 @@ task<int> send(transfer& self, order& what, head_start& begun) {
   shipment goods;
   if (const int error = co_await open_and_tell(self, what, begun, goods)) co_return error;
   const message kind = what.asked.header.kind;
+  if (kind == message::read) co_return co_await send_all(self, goods, self.channel());
   if (kind == message::open) {
     if (const int error = co_await self.receiver_given(what.other)) co_return error;
   }
-  co_return co_await send_all(self, goods, kind == message::read ? self.channel() : what.other);
+  if (what.other.kind() == endpoint_kind::file) {
+    co_return co_await copy_all(self, goods, what.other.fd());
+  }
+  co_return co_await send_all(self, goods, what.other);
 }
 
 }  // namespace

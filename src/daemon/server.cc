@@ -127,7 +127,7 @@ bool daemon_server::state::accept_one() {
 // It is told why, and then the connection is closed.
 void daemon_server::state::refuse(const endpoint& connection, int error) noexcept {
   ++shared_.counts.rejected_clients;
-  const detail::answer why{.kind = detail::message::ended, .status = -error};
+  const answer why{.kind = message::ended, .status = -error};
   static_cast<void>(shared_.mover.io().write(connection, std::as_bytes(std::span(&why, 1))));
 }
 

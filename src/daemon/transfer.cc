@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "clock.hpp"
@@ -42,6 +43,17 @@ void transfer::moved(std::size_t bytes) noexcept {
   total_ += bytes;
   server().round.spend(owner_.place(), bytes);
   owner_.count_moved(kind_, bytes);
+}
+
+// A socket whose queue of errors nobody reads shows POLLERR for ever, and works all the same: to
+// ask it again and again would take a processor, which is what a client might want.
+task<int> transfer::ready(int fd, unsigned events) {
+  const request waiting{.op = opcode::poll, .fd = fd, .flags = events};
+  const std::int32_t seen = co_await steps_.perform(waiting);
+  if (seen < 0) co_return -seen;
+  if ((static_cast<unsigned>(seen) & (events | POLLHUP)) != 0) co_return 0;
+  const auto pause = timeout_request(std::chrono::milliseconds(10));
+  co_return -co_await steps_.perform(pause);
 }
 
 // --- answers -------------------------------------------------------------------------------------
@@ -84,16 +96,10 @@ int transfer::try_to_tell(const answer& one) noexcept {
   return 0;
 }
 
-task<int> transfer::channel_writable() {
-  const request writable{.op = opcode::poll, .fd = where().fd(), .flags = POLLOUT};
-  const std::int32_t ready = co_await steps_.perform(writable);
-  co_return ready < 0 ? -ready : 0;
-}
-
 task<int> transfer::tell(answer one) {
   int error = 0;
   while ((error = try_to_tell(one)) == EAGAIN) {
-    if (const int gone = co_await channel_writable()) co_return gone;
+    if (const int gone = co_await ready(where().fd(), POLLOUT)) co_return gone;
   }
   co_return error != 0 ? error : co_await debt_paid();
 }
@@ -101,7 +107,7 @@ task<int> transfer::tell(answer one) {
 task<int> transfer::debt_paid() {
   int error = 0;
   while ((error = pay_debt()) == EAGAIN) {
-    if (const int gone = co_await channel_writable()) co_return gone;
+    if (const int gone = co_await ready(where().fd(), POLLOUT)) co_return gone;
   }
   co_return error;
 }
@@ -118,7 +124,7 @@ task<int> transfer::tell_rest_of_file(const file_facts& about, file_range range,
 }
 
 void transfer::tell_progress() noexcept {
-  if (total_ == told_) return;
+  if (total_ == told_ || kind_ == message::read) return;
   const int error = try_to_tell(status_answer(message::progress, 0));
   if (error == 0) {
     told_ = total_;

@@ -39,6 +39,9 @@ class transfer {
   const endpoint& channel() const noexcept { return channel_; }
 
   stoppable::awaiter perform(const request& what) noexcept { return steps_.perform(what); }
+  /// Waits until a client's descriptor is ready for `events`, or has nobody at its other end: 0, or
+  /// why it was stopped.
+  task<int> ready(int fd, unsigned events);
   /// Before bytes are moved.
   turns::awaiter turn() noexcept;
   /// After they have been.
@@ -52,7 +55,8 @@ class transfer {
   /// Waits until the channel has taken it: 0, or why it never will.
   task<int> tell(answer one);
   task<int> tell_file(const file_facts& about, file_range range);
-  /// What has been moved since the last answer, if it can be told now. A channel that nobody reads
+  /// What has been moved since the last answer, if it can be told now; not of a `read`, whose
+  /// channel carries the bytes. A channel that nobody reads
   /// any more ends the transfer.
   void tell_progress() noexcept;
   /// The last answer.
@@ -68,7 +72,6 @@ class transfer {
 
  private:
   task<int> debt_paid();
-  task<int> channel_writable();
   void owe(const answer& begun, std::size_t told) noexcept;
   const endpoint& where() const noexcept;
   int try_to_tell(const answer& one) noexcept;

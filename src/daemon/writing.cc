@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/file_pieces.hpp"
 #include "daemon/server_state.hpp"
 #include "daemon/transfer.hpp"
 
@@ -24,21 +25,7 @@ task<int> written_file::open() {
 
 task<int> written_file::append(std::span<const std::byte> bytes) {
   if (const int error = co_await empty_once()) co_return error;
-  while (!bytes.empty()) {
-    const request writing{.op = opcode::write,
-                          .fd = opened_.file.fd(),
-                          .address = const_cast<std::byte*>(bytes.data()),
-                          .offset = offset_,
-                          .length = bytes.size()};
-    const std::int32_t written = co_await self_.perform(writing);
-    if (written < 0) co_return -written;
-    if (written == 0) co_return EIO;  // it moved nothing and gave no reason
-    const auto count = static_cast<std::size_t>(written);
-    self_.moved(count);
-    offset_ += count;
-    bytes = bytes.subspan(count);
-  }
-  co_return 0;
+  co_return co_await write_piece(self_, opened_.file.fd(), bytes, offset_);
 }
 
 task<int> written_file::empty_once() {

@@ -7,6 +7,7 @@
 //   linux_aio.cc      Linux AIO for O_DIRECT transfers, threads for the rest
 //   threads.cc        a pool of threads and blocking calls
 //   sync.cc           performs at submit: the smallest driver, and documentation
+//   daemon.cc         "daemon:NAME": a daemon's, in another process; opened only if asked for
 //   worker_pool.*     the threads that the others share
 //   readiness.*       what those without a ring wait on: polls, timeouts, and being woken
 //   poll_set.*        polls by epoll; poll_list.hpp which are in flight
@@ -37,6 +38,7 @@
 #include <utility>
 
 #include "drivers/refusal.hpp"
+#include "weir/daemon.hpp"
 #include "weir/merging.hpp"
 
 namespace weir {
@@ -69,6 +71,8 @@ constexpr std::array wrappers = {
                 }},
     wrapper_row{"faulty", &detail::wrap_faulty},
 };
+
+constexpr std::string_view client_name = "daemon";
 
 constexpr unsigned default_threads = 16;
 
@@ -132,11 +136,33 @@ opened_or_error wrap(const wrapper_row& with, opened_or_error inner,
   return made;
 }
 
+// Its report's name is the kind's: which daemon is in the reason.
+opened_or_error open_client(std::string_view name, const detail::driver_limits& limits,
+                            std::vector<driver_report>& tried) {
+  auto path = daemon_socket_path(name);
+  if (!path) {
+    tried.push_back({.name = client_name,
+                     .error = path.error(),
+                     .reason = "'" + std::string(name) + "' names no daemon: " + path.error().message(),
+                     .advice = "give the name that the daemon was started with (weir serve --name), "
+                               "or the path of its socket"});
+    return std::unexpected(path.error());
+  }
+  auto opened = detail::open_daemon(*path, limits);
+  if (opened) {
+    tried.push_back({.name = client_name, .available = true});
+    return std::move(*opened);
+  }
+  tried.push_back(detail::explain_client(*path, opened.error()));
+  return std::unexpected(tried.back().error);
+}
+
 opened_or_error open_by_name(std::string_view name, const detail::driver_limits& limits,
                              std::vector<driver_report>& tried) {
   const std::size_t colon = name.find(':');
   if (colon == std::string_view::npos) return open_unwrapped(name, limits, tried);
   const std::string_view wanted = name.substr(0, colon);
+  if (wanted == client_name) return open_client(name.substr(colon + 1), limits, tried);
   for (const wrapper_row& with : wrappers) {
     if (with.name != wanted) continue;
     return wrap(with, open_by_name(name.substr(colon + 1), limits, tried), limits, tried);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <string>
 
 #include "drivers/worker_pool.hpp"
 #include "weir/driver.hpp"
@@ -33,6 +34,8 @@ opened_driver open_uring(const driver_limits& limits);
 opened_driver open_linux_aio(const driver_limits& limits);
 opened_driver open_threads(const driver_limits& limits);
 opened_driver open_sync(const driver_limits& limits);
+/// The client of a daemon, by the path of its socket.
+opened_driver open_daemon(std::string path, const driver_limits& limits);
 
 /// What an older kernel, or a stricter one, would refuse; so that tests can be such a kernel.
 struct uring_restrictions {

@@ -85,6 +85,27 @@ cause threads_exhausted() {
           "raise the limit on processes (ulimit -u, or TasksMax= of the service)"};
 }
 
+cause unreachable(const refusal& why) {
+  switch (why.error) {
+    case ENOENT:
+    case ECONNREFUSED:
+      return {"no daemon listens there",
+              "start one (weir serve --root DIR --name NAME), or name the one that runs"};
+    case EACCES:
+    case EPERM:
+      return {"the daemon serves its own user, and those that it was told to",
+              "start it with --allow-uid, or use one of your own"};
+    case ECONNRESET:
+    case EAGAIN:
+      return {"the daemon did not answer", "look at what it says, or start it again"};
+    case EMFILE:
+    case ENFILE:
+      return out_of_descriptors();
+    default:
+      return {"the daemon, or the system, would not have it", "see docs/daemon.md"};
+  }
+}
+
 bool is_io_setup(const refusal& why) { return std::strcmp(why.call, "io_setup") == 0; }
 
 cause likely_cause(const refusal& why) {
@@ -132,6 +153,16 @@ driver_report explain(std::string_view driver, const refusal& why) {
           .available = false,
           .error = error,
           .reason = std::string(why.call) + ": " + error.message() + "; " + likely.reason,
+          .advice = std::move(likely.advice)};
+}
+
+driver_report explain_client(const std::string& path, const refusal& why) {
+  const auto error = errno_code(why.error);
+  cause likely = unreachable(why);
+  return {.name = "daemon",
+          .available = false,
+          .error = error,
+          .reason = path + ": " + why.call + ": " + error.message() + "; " + likely.reason,
           .advice = std::move(likely.advice)};
 }
 

@@ -13,4 +13,7 @@ bool means_unavailable(const refusal& why) noexcept;
 /// cause on this machine, and what to do.
 driver_report explain(std::string_view driver, const refusal& why);
 
+/// The same of the client of a daemon, whose socket is at `path`.
+driver_report explain_client(const std::string& path, const refusal& why);
+
 }  // namespace weir::detail

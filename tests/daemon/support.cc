@@ -18,10 +18,10 @@
 namespace weir::testing {
 namespace {
 
-using detail::frame_header;
-using detail::id_request;
-using detail::memory_request;
-using detail::path_request;
+using detail::daemon::frame_header;
+using detail::daemon::id_request;
+using detail::daemon::memory_request;
+using detail::daemon::path_request;
 
 constexpr int patience_ms = 30'000;
 constexpr std::chrono::milliseconds patience{patience_ms};
@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds patience{patience_ms};
 
 template <class Structure>
 std::vector<std::byte> frame_of(Structure start, std::string_view path) {
-  frame_header header = detail::read_as<frame_header>(std::as_bytes(std::span(&start, 1)));
+  frame_header header = detail::daemon::read_as<frame_header>(std::as_bytes(std::span(&start, 1)));
   header.size = static_cast<std::uint32_t>(sizeof start + path.size());
   std::vector<std::byte> bytes(header.size);
   std::memcpy(bytes.data(), &start, sizeof start);
@@ -100,7 +100,7 @@ std::optional<answer> next_answer(int channel) {
   const auto bytes = next_bytes(channel, sizeof(answer));
   if (bytes.empty()) return {};
   EXPECT_EQ(bytes.size(), sizeof(answer)) << "a part of an answer";
-  return bytes.size() == sizeof(answer) ? std::optional(detail::read_as<answer>(bytes))
+  return bytes.size() == sizeof(answer) ? std::optional(detail::daemon::read_as<answer>(bytes))
                                         : std::nullopt;
 }
 

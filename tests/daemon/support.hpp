@@ -18,13 +18,13 @@
 /// daemon's tests have in common. Nothing here shares code with weir's own clients.
 namespace weir::testing {
 
-using detail::answer;
-using detail::message;
+using detail::daemon::answer;
+using detail::daemon::message;
 
 /// What a request that names a file asks for, as it stands in the message.
 struct wanted {
   std::uint64_t offset = 0;
-  std::uint64_t length = detail::to_the_end;
+  std::uint64_t length = detail::daemon::to_the_end;
   std::uint32_t flags = 0;
   std::uint32_t mode = 0;
   std::uint64_t memory_offset = 0;

@@ -28,6 +28,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "support/daemon.hpp"
+
 namespace weir::testing {
 namespace {
 
@@ -44,9 +46,28 @@ std::string in_words(std::int32_t answer) {
 
 // --- drivers -------------------------------------------------------------------------------------
 
+namespace {
+
+constexpr std::string_view daemon_name = "daemon";
+
+// Started here, so that where it cannot be started the tests fail rather than being skipped.
+const driver_report& report_of_daemon() {
+  static const driver_report report = [] {
+    const std::string name = "daemon:" + socket_of_test_daemon();
+    std::vector<driver_report> tried;
+    const auto opened = open_driver({.name = name}, tried);
+    if (!opened) throw std::runtime_error(tried.back().reason);
+    return tried.back();
+  }();
+  return report;
+}
+
+}  // namespace
+
 std::string_view innermost(std::string_view driver) { return driver.substr(driver.rfind(':') + 1); }
 
 const driver_report& report_of(std::string_view driver) {
+  if (driver == daemon_name) return report_of_daemon();
   static const std::vector<driver_report> reports = probe_drivers();
   const auto found = std::ranges::find(reports, driver, &driver_report::name);
   if (found == reports.end()) throw std::runtime_error("no report of " + std::string(driver));
@@ -82,7 +103,9 @@ std::unique_ptr<driver> open_driver_named(std::string_view name, driver_options 
     name.remove_prefix(each.prefix.size());
     return each.wrap(open_driver_named(name, options), options.queue_depth);
   }
-  options.name = name;
+  std::string full(name);  // the names of wrappers that open_driver knows stay in front
+  if (innermost(name) == daemon_name) full += ":" + socket_of_test_daemon();
+  options.name = full;
   std::vector<driver_report> tried;
   auto opened = open_driver(options, tried);
   if (!opened) {

@@ -42,12 +42,25 @@ inline constexpr std::string_view driver_names[] = {"uring", "linux_aio", "threa
 
 /// The same, each also in what may be wrapped around it and changes no answer: merging, faults of
 /// timing (<weir/faulty.hpp>), whose seed is WEIR_FAULT_SEED, else 1, and counters. "timing:" and
-/// "measured:" are these tests' own.
-inline constexpr std::string_view driver_names_and_wrapped[] = {
-    "uring",          "linux_aio",          "threads",          "sync",
-    "merging:uring",  "merging:linux_aio",  "merging:threads",  "merging:sync",
-    "timing:uring",   "timing:linux_aio",   "timing:threads",   "timing:sync",
-    "measured:uring", "measured:linux_aio", "measured:threads", "measured:sync"};
+/// "measured:" are these tests' own, and so is "daemon": the client of a daemon (`weir serve`) that
+/// is started when it is first asked for and ends with this process.
+inline constexpr std::string_view driver_names_and_wrapped[] = {"uring",
+                                                                "linux_aio",
+                                                                "threads",
+                                                                "sync",
+                                                                "daemon",
+                                                                "merging:uring",
+                                                                "merging:linux_aio",
+                                                                "merging:threads",
+                                                                "merging:sync",
+                                                                "timing:uring",
+                                                                "timing:linux_aio",
+                                                                "timing:threads",
+                                                                "timing:sync",
+                                                                "measured:uring",
+                                                                "measured:linux_aio",
+                                                                "measured:threads",
+                                                                "measured:sync"};
 
 /// "uring" of "merging:uring", as of "uring".
 std::string_view innermost(std::string_view driver);

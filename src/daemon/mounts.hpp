@@ -1,0 +1,11 @@
+#pragma once
+
+namespace weir::detail::daemon {
+
+/// Whether a client's regular file is on a file system that is mounted where the daemon sees it,
+/// and that the kernel itself, or another machine, carries out. What a process carries out (FUSE)
+/// may be the client's: each operation would wait until it pleases that to answer, and hold one of
+/// the driver's threads. In doubt, false.
+bool is_trusted_file(int fd) noexcept;
+
+}  // namespace weir::detail::daemon
