@@ -1,9 +1,11 @@
 #include "perform.hpp"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -245,6 +247,14 @@ std::int32_t copy_range(const request& what) noexcept {
   });
 }
 
+std::int32_t share_blocks(const request& what) noexcept {
+  file_clone_range range{.src_fd = what.fd,
+                         .src_offset = what.offset,
+                         .src_length = what.length,
+                         .dest_offset = second_offset(what)};
+  return answer_of([&] { return ::ioctl(second_fd(what), FICLONERANGE, &range); });
+}
+
 // --- readiness and time --------------------------------------------------------------------------
 
 // 0 if it may become ready. epoll(7) refuses the files that know no waiting, as those on a disk.
@@ -356,6 +366,8 @@ std::int32_t perform(const request& what) noexcept {
       return splice_files(what);
     case opcode::copy_file_range:
       return copy_range(what);
+    case opcode::clone_range:
+      return share_blocks(what);
     case opcode::getdents:
       return directory_entries(what);
     case opcode::fgetxattr:

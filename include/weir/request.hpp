@@ -32,6 +32,7 @@ enum class opcode : std::uint8_t {
   sync_file_range,  ///< sync_file_range(2): `offset`, `length`, `flags` SYNC_FILE_RANGE_*
   splice,           ///< splice(2), between two files: see `request`; `flags` SPLICE_F_*
   copy_file_range,  ///< copy_file_range(2), between two files; `flags` 0
+  clone_range,      ///< ioctl_ficlonerange(2), between two files; `length` 0 is to the end
   getdents,         ///< getdents64(2) into `address`, `length` bytes; answers bytes, 0 at the end
   fgetxattr,  ///< fgetxattr(2): `offset` the name's address; the value into `address`, `length`
   fsetxattr,  ///< fsetxattr(2): `offset` the name's address; the value; `flags` XATTR_*

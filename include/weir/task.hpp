@@ -250,6 +250,8 @@ class gathered<task<T>> {
 
 template <std::size_t, class Awaited>
 struct gathered_at : gathered<Awaited> {
+  // What the inherited constructor is given it hands on.
+  // NOLINTNEXTLINE(cppcoreguidelines-rvalue-reference-param-not-moved)
   using gathered<Awaited>::gathered;
 };
 

@@ -21,4 +21,5 @@
 #include "weir/stop.hpp"         // IWYU pragma: export
 #include "weir/stream.hpp"       // IWYU pragma: export
 #include "weir/task.hpp"         // IWYU pragma: export
+#include "weir/transfer.hpp"     // IWYU pragma: export
 #include "weir/workers.hpp"      // IWYU pragma: export

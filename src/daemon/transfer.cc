@@ -45,13 +45,22 @@ void transfer::moved(std::size_t bytes) noexcept {
   owner_.count_moved(kind_, bytes);
 }
 
+// POLLRDHUP is asked for, too, because io_uring carries such a poll out without a descriptor of its
+// own, which is what there are too few of (docs/decisions/0024). From a receiver that will only
+// read it says nothing, and is not asked for again.
+//
 // A socket whose queue of errors nobody reads shows POLLERR for ever, and works all the same: to
 // ask it again and again would take a processor, which is what a client might want.
 task<int> transfer::ready(int fd, unsigned events) {
-  const request waiting{.op = opcode::poll, .fd = fd, .flags = events};
-  const std::int32_t seen = co_await steps_.perform(waiting);
-  if (seen < 0) co_return -seen;
-  if ((static_cast<unsigned>(seen) & (events | POLLHUP)) != 0) co_return 0;
+  constexpr unsigned half_closed = POLLRDHUP;
+  for (const unsigned asked : {events | half_closed, events}) {
+    const request waiting{.op = opcode::poll, .fd = fd, .flags = asked};
+    const std::int32_t answer = co_await steps_.perform(waiting);
+    if (answer < 0) co_return -answer;
+    const auto seen = static_cast<unsigned>(answer);
+    if ((seen & (events | POLLHUP)) != 0) co_return 0;
+    if ((seen & half_closed) == 0) break;
+  }
   const auto pause = timeout_request(std::chrono::milliseconds(10));
   co_return -co_await steps_.perform(pause);
 }

@@ -117,6 +117,7 @@ std::optional<std::uint8_t> native_opcode(opcode op) noexcept {
     case opcode::cancel:
       return IORING_OP_ASYNC_CANCEL;
     case opcode::copy_file_range:
+    case opcode::clone_range:
     case opcode::getdents:
     case opcode::timeout:
     case opcode::register_memory:
@@ -192,6 +193,7 @@ void prepare(io_uring_sqe& entry, const request& what) noexcept {
     case opcode::cancel:
       return prepare_cancel(sqe, what);
     case opcode::copy_file_range:
+    case opcode::clone_range:
     case opcode::getdents:
     case opcode::timeout:
     case opcode::register_memory:

@@ -129,8 +129,14 @@ class treasure {
 constexpr std::array paths{"small",   "large",    "directory",         "fifo",
                            "missing", "../small", "/etc/hosts",        "link",
                            "",        "new",      "directory/../small"};
-constexpr std::array<std::uint64_t, 8> numbers{
-    0, 1, 9, 10, 4096, (std::uint64_t{1} << 63) - 1, std::uint64_t{1} << 63, to_the_end};
+constexpr std::array<std::uint64_t, 8> numbers{0,
+                                               1,
+                                               9,
+                                               10,
+                                               4096,
+                                               (std::uint64_t{1} << 63) - 1,
+                                               std::uint64_t{1} << 63,
+                                               detail::daemon::to_the_end};
 
 std::vector<std::byte> file_message(chance& by, message kind) {
   return path_frame(kind, by.one_of(paths),

@@ -297,9 +297,9 @@ TEST_F(daemon_requests, info_says_what_the_daemon_is) {
 
 TEST_F(daemon_requests, metrics_count_what_was_done) {
   bytes_to_end(client.read("small").get());
-  const pipe_ends channel = make_pipe(O_CLOEXEC);
+  pipe_ends channel = make_pipe(O_CLOEXEC);
   client.send(bare_frame(message::metrics), {channel.write.get()});
-  const_cast<descriptor&>(channel.write).reset();
+  channel.write.reset();
   const auto bytes = bytes_to_end(channel.read.get());
   const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   for (const char* line :

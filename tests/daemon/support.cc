@@ -173,6 +173,11 @@ raw_client::raw_client(const std::string& socket_path)
 
 void raw_client::send(std::span<const std::byte> message,
                       std::initializer_list<int> descriptors) const {
+  send_many(message, std::span(descriptors.begin(), descriptors.size()));
+}
+
+void raw_client::send_many(std::span<const std::byte> message,
+                           std::span<const int> descriptors) const {
   iovec part{const_cast<std::byte*>(message.data()), message.size()};
   msghdr header{};
   header.msg_iov = &part;
@@ -186,7 +191,7 @@ void raw_client::send(std::span<const std::byte> message,
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(size);
-    std::memcpy(CMSG_DATA(rights), std::data(descriptors), size);
+    std::memcpy(CMSG_DATA(rights), descriptors.data(), size);
   }
   if (::sendmsg(fd(), &header, MSG_NOSIGNAL) < 0) fail("sendmsg");
 }
@@ -270,6 +275,12 @@ test::outcome daemon_process::wait() {
   return end;
 }
 
+void daemon_process::kill() {
+  signal(SIGKILL);
+  EXPECT_EQ(command_->wait().signal, SIGKILL);
+  command_.reset();
+}
+
 void daemon_process::restart() { start(); }
 
 namespace {
@@ -299,6 +310,22 @@ std::size_t daemon_process::threads() const {
     if (!is_kernel_worker(task.path())) ++count;
   }
   return count;
+}
+
+// Two looks, a tenth of a second apart: the time is what is measured, not waited for.
+bool daemon_process::is_idle() const {
+  const auto used = [&] {
+    std::ifstream stat(proc(pid(), "stat"));
+    std::string word;
+    for (int i = 0; i < 13; ++i) stat >> word;
+    long user = 0;
+    long system = 0;
+    stat >> user >> system;
+    return user + system;
+  };
+  const long before = used();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  return used() - before <= 2;  // hundredths of a second
 }
 
 std::size_t daemon_process::memory() const {

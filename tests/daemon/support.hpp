@@ -72,6 +72,7 @@ class raw_client {
 
   /// As it is, with copies of these descriptors.
   void send(std::span<const std::byte> message, std::initializer_list<int> descriptors = {}) const;
+  void send_many(std::span<const std::byte> message, std::span<const int> descriptors) const;
   /// An answer on the connection.
   std::optional<answer> next() const;
   int fd() const noexcept { return connection_.get(); }
@@ -108,12 +109,16 @@ class daemon_process {
   void signal(int number) const noexcept { command_->kill(number); }
   /// Its end, which it was asked for by `signal`.
   test::outcome wait();
+  /// SIGKILL, and its end.
+  void kill();
   /// Another one, at the same place.
   void restart();
 
   /// Its open descriptors and its threads, those of io_uring's workers aside.
   std::size_t descriptors() const;
   std::size_t threads() const;
+  /// Whether it waits, and has used no processor for a tenth of a second.
+  bool is_idle() const;
   /// Resident memory in bytes.
   std::size_t memory() const;
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "daemon_life.hpp"
+#include "metrics_file.hpp"
 #include "subcommands.hpp"
 #include "weir/daemon.hpp"
 #include "weir/weir.hpp"
@@ -94,10 +95,17 @@ task<> serve_to_the_end(daemon_server& server, std::stop_source& over) {
   over.request_stop();
 }
 
-task<> run(io_context& context, daemon_server& server, const daemon_life& life, int signals) {
+task<> keep_metrics(io_context& context, daemon_server& server, metrics_file* file,
+                    std::stop_token over) {
+  if (file != nullptr) co_await file->keep_up(context, server, std::move(over));
+}
+
+task<> run(io_context& context, daemon_server& server, const daemon_life& life, int signals,
+           metrics_file* metrics) {
   std::stop_source over;
   co_await when_all(serve_to_the_end(server, over),
-                    end_by_signals(context, server, life, signals, over.get_token()));
+                    end_by_signals(context, server, life, signals, over.get_token()),
+                    keep_metrics(context, server, metrics, over.get_token()));
 }
 
 // --- the command ---------------------------------------------------------------------------------
@@ -138,6 +146,8 @@ int serve(const serve_arguments& arguments) {
   const descriptor root(::open(arguments.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const std::error_code root_error = last_error();
   auto path = socket_of(arguments);
+  std::optional<metrics_file> metrics;
+  if (!arguments.metrics.empty()) metrics.emplace(arguments.metrics);
   if (auto over = life.begin(root.get())) return *over;
   if (!root) return failed(life, "'" + arguments.root + "'", root_error);
   if (!path) return failed(life, "'" + arguments.name + "'", path.error());
@@ -161,7 +171,7 @@ int serve(const serve_arguments& arguments) {
   std::fflush(stdout);
   if (auto over = life.confine()) return *over;
   if (auto over = life.ready()) return *over;
-  context.run(run(context, server, life, signals.get()));
+  context.run(run(context, server, life, signals.get(), metrics ? &*metrics : nullptr));
   return 0;
 }
 
@@ -223,6 +233,10 @@ void add_serve(CLI::App& app, action& chosen) {
                    "Threads, of the kernel or of weir, for what cannot be done asynchronously")
       ->type_name("N")
       ->check(CLI::Range(1U, 1024U));
+  serve_command
+      ->add_option("--metrics", arguments->metrics,
+                   "A file that is kept up to date with what was counted, for Prometheus")
+      ->type_name("PATH");
   add_life_options(*serve_command, arguments->life);
   serve_command->callback(
       [arguments, &chosen] { chosen = [arguments] { return serve(*arguments); }; });
