@@ -253,7 +253,7 @@ TEST_F(send_command, says_who_does_not_listen) {
                           "': No such file or directory\n");
   EXPECT_EQ(ask("send", {"--to", "no port", "ten"}).exit_code, 1);
   EXPECT_EQ(ask("send", {"--to-fd", "99", "ten"}).exit_code, 1);
-  EXPECT_EQ(ask("send", {"missing"}).err,
+  EXPECT_EQ(ask("send", {"missing"}, {.out_to = "/dev/null"}).err,
             "weir send: cannot send 'missing': No such file or directory\n");
 }
 

@@ -67,6 +67,17 @@ TEST_F(serve_life, detaches_from_the_directory_that_its_paths_are_relative_to) {
   EXPECT_TRUE(eventually([&] { return ::access(served("here").c_str(), F_OK) != 0; }));
 }
 
+TEST_F(serve_life, keeps_its_metrics_when_it_has_detached) {
+  const outcome started =
+      run({"serve", "--root", root(), "--socket", socket(), "--daemonize", "--metrics", "metrics"},
+          {.cwd = root()});
+  ASSERT_EQ(started.exit_code, 0) << started.err;
+  ASSERT_EQ(::kill(process_at(socket()), SIGTERM), 0);  // written at the end, too
+  EXPECT_TRUE(eventually([&] {
+    return read_file(served("metrics")).find("weir_clients_accepted_total") != std::string::npos;
+  }));
+}
+
 TEST_F(serve_life, tells_whoever_started_it_why_it_did_not) {
   serve();
   const outcome second = run({"serve", "--root", root(), "--socket", socket(), "--daemonize"});
