@@ -1,15 +1,17 @@
 # Short names for common tasks. CMakePresets.json does the work, and has more presets.
 PREFIX ?= /usr/local
 DESTDIR ?=
+SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo bench install format clean help packages
+.PHONY: build test demo bench fuzz install format clean help packages
 
 help:
 	@echo 'make            build the libraries, the command and the tests in build/release'
 	@echo 'make test       build and run the tests'
 	@echo 'make demo       build and show what weir does'
 	@echo 'make bench      build and measure weir beside its peers: text, JSON and a page with charts'
+	@echo 'make fuzz       let a fuzzer stand in for clients of the daemon for SECONDS ($(SECONDS))'
 	@echo 'make install    build and install into PREFIX ($(PREFIX)), below DESTDIR if given'
 	@echo 'make format     format every tracked C++ file'
 	@echo 'make clean      remove build/'
@@ -33,6 +35,11 @@ bench:
 	cmake --preset release -DWEIR_BUILD_BENCH=ON
 	cmake --build --preset release
 	scripts/run-benchmarks build/release $(BENCH_OPTIONS)
+
+# What it finds and has not seen before is left in build/fuzz.
+fuzz:
+	@scripts/install-packages ci
+	fuzz/run $(SECONDS)
 
 # Configured again because Debian's library directory depends on the prefix. ldconfig, because the
 # dynamic linker finds a new library through its cache; a staged one is the packager's business.

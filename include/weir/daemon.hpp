@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -94,6 +96,72 @@ class daemon_server {
  private:
   class state;
   std::unique_ptr<state> state_;
+};
+
+/// What a daemon says of a file before it moves any of it. Times are nanoseconds since 1970.
+struct daemon_file_info {
+  std::uint64_t id = 0;      ///< of the transfer, for `daemon_client::cancel`
+  std::uint64_t length = 0;  ///< how many bytes will be moved
+  std::uint64_t size = 0;    ///< of the whole file
+  std::int64_t accessed_ns = 0;
+  std::int64_t modified_ns = 0;
+  std::int64_t changed_ns = 0;
+};
+
+/// A part of a file, and how it is to be moved.
+struct daemon_transfer_options {
+  static constexpr std::uint64_t to_the_end = UINT64_MAX;
+
+  std::uint64_t offset = 0;
+  std::uint64_t length = to_the_end;  ///< exactly so much, or ERANGE
+  bool lock = false;       ///< hold an OFD lock on exactly this range; EAGAIN where another has one
+  bool create = false;     ///< these four of what is written to
+  bool exclusive = false;  ///< with `create`: fail where there is one
+  bool truncate = false;
+  bool durable = false;  ///< on the disk before the end
+  std::uint32_t mode = 0644;
+  std::function<void(const daemon_file_info&)> started = {};  ///< called first
+  std::function<void(std::uint64_t bytes)> progress = {};     ///< with what has moved since
+};
+
+/// A client of a daemon: one connection. Each request is a task on the client's context, any number
+/// at a time; the client outlives them. Errors are the daemon's errno, `errc::daemon_lost` when it
+/// has gone before the end, EACCES when it does not serve this user. Descriptors that are passed
+/// need only be open while the task begins, and their flags are never changed.
+///
+///     auto client = co_await weir::daemon_client::connect(context, "films");
+///     auto sent = co_await client->send("one.mkv", socket);
+class daemon_client {
+ public:
+  /// By a daemon's name, this user's or else the system's, or by its socket's path.
+  static task<result<daemon_client>> connect(io_context& context, std::string name);
+
+  daemon_client(const daemon_client&) = delete;
+  daemon_client& operator=(const daemon_client&) = delete;
+  daemon_client(daemon_client&& other) noexcept;
+  daemon_client& operator=(daemon_client&&) = delete;
+  /// Ends the transfers of this connection.
+  ~daemon_client();
+
+  /// Reads into memory: as much as there is room for, less at the end of the file.
+  task<transfer_result> read(std::string path, std::span<std::byte> into,
+                             daemon_transfer_options options = {});
+  /// Lets the daemon write to a socket, a pipe or a file.
+  task<transfer_result> send(std::string path, int receiver, daemon_transfer_options options = {});
+  /// Lets the daemon write a socket's or a pipe's bytes, to their end, into a file.
+  task<transfer_result> receive(std::string path, int source, daemon_transfer_options options = {});
+  task<result<daemon_file_info>> stat(std::string path);
+  /// fsync(2), or fdatasync(2).
+  task<result<void>> sync(std::string path, bool data_only = false);
+  /// Ends a transfer of this client's, which then fails with ECANCELED. ENOENT for one that is not,
+  /// or not any more.
+  task<result<void>> cancel(std::uint64_t id);
+
+ private:
+  daemon_client(io_context& context, int connection) noexcept;
+
+  io_context* context_;
+  int connection_;
 };
 
 }  // namespace weir

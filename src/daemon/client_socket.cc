@@ -86,12 +86,12 @@ int send_whole(int connection, std::span<std::byte> bytes,
   return error == -EPIPE || error == -ECONNRESET ? why_closed(connection, -EPIPE) : error;
 }
 
-int connect_to_path(const std::string& path) noexcept {
+int connect_to_path(const std::string& path, int type_flags) noexcept {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return -ENAMETOOLONG;
   std::memcpy(address.sun_path, path.data(), path.size());
-  const int connection = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  const int connection = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | type_flags, 0);
   if (connection < 0) return -errno;
   // An interrupted connect(2) of a local socket has not begun anything.
   int connected = -1;
@@ -117,22 +117,22 @@ int trusted(int connection) noexcept {
 }
 
 // A user's own daemon, or else the system's.
-int connect_by_name(std::string_view name) {
+int connect_by_name(std::string_view name, int type_flags) {
   const auto own = daemon_socket_path(name);
   if (!own) return -own.error().value();
-  const int connection = connect_to_path(*own);
+  const int connection = connect_to_path(*own, type_flags);
   if (connection != -ENOENT && connection != -ECONNREFUSED) return trusted(connection);
-  const int systems = connect_to_path("/run/weir/" + std::string(name) + ".socket");
+  const int systems = connect_to_path("/run/weir/" + std::string(name) + ".socket", type_flags);
   return systems >= 0 ? trusted(systems) : connection;
 }
 
 }  // namespace
 
-int connect_to_daemon(std::string_view name) noexcept {
+int connect_to_daemon(std::string_view name, int type_flags) noexcept {
   try {
-    if (name.find('/') == std::string_view::npos) return connect_by_name(name);
+    if (name.find('/') == std::string_view::npos) return connect_by_name(name, type_flags);
     const auto path = daemon_socket_path(name);
-    return path ? connect_to_path(*path) : -path.error().value();
+    return path ? connect_to_path(*path, type_flags) : -path.error().value();
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
   }

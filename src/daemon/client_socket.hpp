@@ -13,7 +13,9 @@ namespace weir::detail::daemon {
 
 /// A connection to the daemon of that name, or at that path (`daemon_socket_path`). By name it is
 /// this user's, or else the system's (below /run/weir); EACCES where somebody else's listens there.
-int connect_to_daemon(std::string_view name) noexcept;
+/// `type_flags` are SOCK_NONBLOCK or nothing; with that, EAGAIN when too many are waiting to be
+/// accepted.
+int connect_to_daemon(std::string_view name, int type_flags = 0) noexcept;
 
 /// What a request that names a file asks for.
 struct file_request {

@@ -43,13 +43,18 @@ class frame_inbox {
   template <class Hear>
   int receive(int connection, Hear hear) {
     const int count = fetch(connection);
+    bool ended = false;
     for (int i = 0; i < count; ++i) {
-      const auto which = static_cast<std::size_t>(i);
-      if (!unpack(which, connection)) return -1;
+      // An empty message from who has gone meanwhile looks like the end; those behind it have come
+      // all the same, and their descriptors with them.
+      if (!unpack(static_cast<std::size_t>(i), connection)) {
+        ended = true;
+        continue;
+      }
       hear(one_);
       one_.close_descriptors();
     }
-    return count;
+    return ended ? -1 : count;
   }
 
  private:

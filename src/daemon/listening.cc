@@ -75,7 +75,7 @@ result<descriptor> lock_name(const std::string& path) {
 bool answers(int connection) noexcept {
   const frame_header question{.kind = message::info, .size = sizeof question};
   if (send_message(connection, std::as_bytes(std::span(&question, 1))) < 0) return false;
-  constexpr std::int64_t patience_ns = 10'000'000'000;
+  constexpr std::int64_t patience_ns = 5'000'000'000;
   detail::wait_readable(connection, deadline{detail::monotonic_now_ns() + patience_ns});
   std::byte said{};
   const ssize_t count = ::recv(connection, &said, sizeof said, MSG_DONTWAIT);

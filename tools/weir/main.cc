@@ -5,7 +5,8 @@
 //   cp.cc            copies files
 //   doctor.cc        what this machine and a file system offer
 //   get.cc, put.cc, send.cc   ask a daemon for files; daemon_client.* is what they share
-//   serve.cc         the daemon
+//   serve.cc         the daemon; daemon_life.* its process
+//   top.cc           what a daemon is doing; top/ is what that is made of
 //   file_system.*    tries what a file system offers, for the doctor and for cp
 
 #include <fcntl.h>
@@ -31,10 +32,10 @@ using weir::tools::action;
 constexpr int failed = 1;
 constexpr int misused = 2;
 
-constexpr std::array<weir::tools::subcommand, 7> subcommands = {
+constexpr std::array<weir::tools::subcommand, 8> subcommands = {
     &weir::tools::add_bench, &weir::tools::add_cp,  &weir::tools::add_doctor,
     &weir::tools::add_get,   &weir::tools::add_put, &weir::tools::add_send,
-    &weir::tools::add_serve,
+    &weir::tools::add_serve, &weir::tools::add_top,
 };
 
 void complain(const std::string& sentence) noexcept {

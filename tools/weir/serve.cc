@@ -110,10 +110,14 @@ task<> run(io_context& context, daemon_server& server, const daemon_life& life, 
 
 // --- the command ---------------------------------------------------------------------------------
 
-// Absolute: a daemon leaves the directory that it was started in.
+// A daemon leaves the directory that it was started in.
+std::string absolute(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).string();
+}
+
 result<std::string> socket_of(const serve_arguments& arguments) {
   if (arguments.socket.empty()) return daemon_socket_path(arguments.name);
-  return std::filesystem::absolute(arguments.socket).string();
+  return absolute(arguments.socket);
 }
 
 int failed(daemon_life& life, const std::string& what, const std::error_code& why) {
@@ -146,9 +150,10 @@ int serve(const serve_arguments& arguments) {
   const descriptor root(::open(arguments.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const std::error_code root_error = last_error();
   auto path = socket_of(arguments);
-  std::optional<metrics_file> metrics;
-  if (!arguments.metrics.empty()) metrics.emplace(arguments.metrics);
+  const std::string metrics_path = absolute(arguments.metrics);
   if (auto over = life.begin(root.get())) return *over;
+  std::optional<metrics_file> metrics;
+  if (!arguments.metrics.empty()) metrics.emplace(metrics_path);
   if (!root) return failed(life, "'" + arguments.root + "'", root_error);
   if (!path) return failed(life, "'" + arguments.name + "'", path.error());
   const descriptor signals(signals_as_descriptor());

@@ -31,5 +31,6 @@ void add_get(CLI::App& app, action& chosen);
 void add_put(CLI::App& app, action& chosen);
 void add_send(CLI::App& app, action& chosen);
 void add_serve(CLI::App& app, action& chosen);
+void add_top(CLI::App& app, action& chosen);
 
 }  // namespace weir::tools

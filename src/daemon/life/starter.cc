@@ -13,17 +13,6 @@
 namespace weir::life {
 namespace {
 
-int replace_by_nothing(std::span<const int> streams) noexcept {
-  const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (nothing < 0) return errno;
-  int error = 0;
-  for (const int stream : streams) {
-    if (::dup2(nothing, stream) < 0) error = errno;
-  }
-  if (std::ranges::find(streams, nothing) == streams.end()) ::close(nothing);
-  return error;
-}
-
 /// In the process that was called: waits, and ends as the daemon's beginning did.
 [[noreturn]] void end_as_told(int relay, pid_t child) noexcept {
   int word = EIO;  // a daemon that dies says nothing
@@ -51,6 +40,7 @@ int close_all_but(std::vector<unsigned> kept) noexcept {
 
 starter::~starter() {
   for (const int relay : relays_) ::close(relay);
+  if (nothing_ >= 0) ::close(nothing_);
 }
 
 outcome<> starter::tell_through(int relay) {
@@ -77,25 +67,25 @@ outcome<> starter::detach(std::span<const int> kept) {
   const pid_t grandchild = ::fork();
   if (grandchild < 0) return life::failed("a process could not be made");
   if (grandchild > 0) ::_exit(0);
-  detached_ = true;
+  nothing_ = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (nothing_ < 0) return life::failed("/dev/null could not be opened");
   std::vector<unsigned> open(kept.begin(), kept.end());
+  open.push_back(static_cast<unsigned>(nothing_));
   open.insert(open.end(), relays_.begin(), relays_.end());
   if (const int error = close_all_but(std::move(open))) {
     return life::failed("descriptors could not be closed", error);
   }
   ::umask(0077);
   if (::chdir("/") != 0) return life::failed("the working directory could not be changed to /");
-  if (const int error = replace_by_nothing(std::array{STDIN_FILENO, STDOUT_FILENO})) {
-    return life::failed("/dev/null could not be opened", error);
+  if (::dup2(nothing_, STDIN_FILENO) < 0 || ::dup2(nothing_, STDOUT_FILENO) < 0) {
+    return life::failed("standard streams could not be left");
   }
   return {};
 }
 
 outcome<> starter::ready() {
-  if (detached_) {
-    if (const int error = replace_by_nothing(std::array{STDERR_FILENO})) {
-      return life::failed("/dev/null could not be opened", error);
-    }
+  if (nothing_ >= 0 && ::dup2(nothing_, STDERR_FILENO) < 0) {
+    return life::failed("standard error could not be left");
   }
   say(0);
   return {};

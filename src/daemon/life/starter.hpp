@@ -35,7 +35,7 @@ class starter {
   void say(int word) noexcept;
 
   std::vector<int> relays_;
-  bool detached_ = false;
+  int nothing_ = -1;  // /dev/null, of a detached daemon
 };
 
 }  // namespace weir::life

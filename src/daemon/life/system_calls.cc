@@ -36,11 +36,11 @@ constexpr std::array files_by_old_names{SCMP_SYS(open),   SCMP_SYS(stat),   SCMP
                                         SCMP_SYS(unlink), SCMP_SYS(rename), SCMP_SYS(readlink)};
 
 constexpr std::array transfers{
-    SCMP_SYS(read),     SCMP_SYS(write),    SCMP_SYS(readv),        SCMP_SYS(writev),
-    SCMP_SYS(pread64),  SCMP_SYS(pwrite64), SCMP_SYS(preadv),       SCMP_SYS(pwritev),
-    SCMP_SYS(preadv2),  SCMP_SYS(pwritev2), SCMP_SYS(splice),       SCMP_SYS(tee),
-    SCMP_SYS(sendfile), SCMP_SYS(vmsplice), SCMP_SYS(pipe2),        SCMP_SYS(copy_file_range),
-    SCMP_SYS(dup),      SCMP_SYS(dup3),     SCMP_SYS(memfd_create),
+    SCMP_SYS(read),     SCMP_SYS(write),    SCMP_SYS(readv),  SCMP_SYS(writev),
+    SCMP_SYS(pread64),  SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),
+    SCMP_SYS(preadv2),  SCMP_SYS(pwritev2), SCMP_SYS(splice), SCMP_SYS(tee),
+    SCMP_SYS(sendfile), SCMP_SYS(vmsplice), SCMP_SYS(pipe2),  SCMP_SYS(copy_file_range),
+    SCMP_SYS(dup),      SCMP_SYS(dup3),     SCMP_SYS(dup2),   SCMP_SYS(memfd_create),
 };
 
 constexpr std::array sockets{SCMP_SYS(accept4),     SCMP_SYS(recvmsg),  SCMP_SYS(recvfrom),
