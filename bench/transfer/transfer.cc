@@ -95,21 +95,20 @@ void compare(program& run, const std::string& regime, std::uint64_t bytes, const
   }
 }
 
+/// Asks for all that is left, as a program does that may wait.
 void send_by_loop(int from, std::uint64_t size, int to) {
   off_t at = 0;
   while (static_cast<std::uint64_t>(at) < size) {
-    if (checked("sendfile", static_cast<int>(::sendfile(to, from, &at, mib))) == 0) {
-      fail("the file ended early", EIO);
-    }
+    const ssize_t moved = ::sendfile(to, from, &at, size - static_cast<std::uint64_t>(at));
+    if (moved <= 0) fail("sendfile");
   }
 }
 
 void splice_by_loop(int from, std::uint64_t size, int to) {
   off64_t at = 0;
   while (static_cast<std::uint64_t>(at) < size) {
-    if (checked("splice", static_cast<int>(::splice(from, &at, to, nullptr, mib, 0))) == 0) {
-      fail("the file ended early", EIO);
-    }
+    const auto left = size - static_cast<std::uint64_t>(at);
+    if (::splice(from, &at, to, nullptr, left, 0) <= 0) fail("splice");
   }
 }
 
@@ -122,43 +121,26 @@ void compare_large(program& run, weir::io_context& context) {
         co_return co_await weir::open(on, of.path());
       }(context, scratch)),
             "open");
-  const auto transfer = [&](weir::transfer_route route) {
-    return [&context, &file, size, route](int to) {
-      valid(context.run(weir::send_file(file, to, 0, size, {.route = route})));
-    };
-  };
-  const auto send = transfer(weir::transfer_route::automatic);
+  const auto send = [&](int to) { valid(context.run(weir::send_file(file, to, 0, size))); };
   const auto loop = [&](int to) { send_by_loop(scratch.buffered(), size, to); };
   const auto splice = [&](int to) { splice_by_loop(scratch.buffered(), size, to); };
   const std::string cached = size_name(size) + " from the page cache, ";
   const std::string peer = "a loop of sendfile(2)";
 
-  std::string regime = cached + "loopback TCP";
-  const way tcp_loop{.name = peer, .kind = link_kind::tcp, .send = loop};
-  compare(run, regime, size, {.name = "send_file", .kind = link_kind::tcp, .send = send}, tcp_loop);
-  compare(run, regime, size,
-          {.name = "send_file by sendfile(2)",
-           .kind = link_kind::tcp,
-           .nonblocking = true,
-           .send = transfer(weir::transfer_route::sendfile)},
-          tcp_loop);
-  compare(run, regime, size, {.name = peer + " again: noise", .kind = link_kind::tcp, .send = loop},
-          tcp_loop);
-
-  regime = cached + "a UNIX socket";
-  const way unix_loop{.name = peer, .kind = link_kind::unix_stream, .send = loop};
-  compare(run, regime, size,
-          {.name = "send_file to one that does not block",
-           .kind = link_kind::unix_stream,
-           .nonblocking = true,
-           .send = send},
-          unix_loop);
-  compare(run, regime, size,
-          {.name = "send_file to one that blocks", .kind = link_kind::unix_stream, .send = send},
-          unix_loop);
-  compare(run, regime, size,
-          {.name = peer + " again: noise", .kind = link_kind::unix_stream, .send = loop},
-          unix_loop);
+  for (const auto& [kind, name] : {std::pair{link_kind::tcp, "loopback TCP"},
+                                   std::pair{link_kind::unix_stream, "a UNIX socket"}}) {
+    const std::string regime = cached + name;
+    const way peers{.name = peer, .kind = kind, .send = loop};
+    compare(run, regime, size,
+            {.name = "send_file to one that does not block",
+             .kind = kind,
+             .nonblocking = true,
+             .send = send},
+            peers);
+    compare(run, regime, size, {.name = "send_file to one that blocks", .kind = kind, .send = send},
+            peers);
+    compare(run, regime, size, {.name = peer + " again: noise", .kind = kind, .send = loop}, peers);
+  }
 
   compare(run, cached + "a pipe of 1 MiB", size,
           {.name = "send_file", .kind = link_kind::pipe, .send = send},

@@ -105,14 +105,6 @@ transfer_route direct_route_to(int fd, endpoint_kind kind, bool untrusted) noexc
   return waits ? transfer_route::buffered : transfer_route::sendfile;
 }
 
-// Measured (docs/transfers.md): over TCP memory is faster, and takes less processor time, too.
-transfer_route best_route_to(int fd, endpoint_kind kind, bool untrusted) noexcept {
-  if (kind == endpoint_kind::stream_socket && socket_option(fd, SO_DOMAIN) != AF_UNIX) {
-    return transfer_route::buffered;
-  }
-  return direct_route_to(fd, kind, untrusted);
-}
-
 result<std::size_t> move_directly(transfer_route route, int from, std::uint64_t offset, int to,
                                   std::size_t length) noexcept {
   auto at = static_cast<off64_t>(offset);

@@ -113,17 +113,10 @@ class sending {
 // A few pages are read and sent before it has been found out what the receiver is.
 transfer_route sending::direct_route(int to, endpoint_kind kind, std::uint64_t length,
                                      const transfer_options& options) noexcept {
-  switch (options.route) {
-    case transfer_route::automatic:
-      if (length <= few_pages && kind == endpoint_kind::stream_socket) break;
-      return best_route_to(to, kind, options.untrusted);
-    case transfer_route::sendfile:
-    case transfer_route::splice:
-      return direct_route_to(to, kind, options.untrusted);
-    default:
-      break;
-  }
-  return transfer_route::buffered;
+  const bool hurries = options.route == transfer_route::automatic && length <= few_pages &&
+                       kind == endpoint_kind::stream_socket;
+  if (hurries || options.route == transfer_route::buffered) return transfer_route::buffered;
+  return direct_route_to(to, kind, options.untrusted);
 }
 
 // --- a few pages ---------------------------------------------------------------------------------
