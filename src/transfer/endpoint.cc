@@ -33,9 +33,7 @@ result<std::size_t> answer_of(Call call) noexcept {
 template <class Call>
 result<std::size_t> without_sigpipe(Call call) noexcept {
   const no_sigpipe guard;
-  const result<std::size_t> answer = answer_of(call);
-  if (!answer && answer.error() == std::errc::broken_pipe) guard.take_away();
-  return answer;
+  return answer_of(call);
 }
 
 std::optional<int> socket_option(int fd, int name) noexcept {
