@@ -185,11 +185,6 @@ void send_each_by_loop(const small_files& files, int to) {
   }
 }
 
-/// Whether another file follows the one at `path`.
-bool more_after(const small_files& files, const std::string& path) {
-  return &path != &files.paths().back();
-}
-
 weir::task<void> send_each(weir::io_context& context, const small_files& files, int to) {
   for (const std::string& path : files.paths()) {
     weir::file file = valid(co_await weir::open(context, path), "open");
@@ -197,19 +192,9 @@ weir::task<void> send_each(weir::io_context& context, const small_files& files, 
   }
 }
 
-/// With packets that are filled up.
-weir::task<void> send_each_corked(weir::io_context& context, const small_files& files, int to) {
-  for (const std::string& path : files.paths()) {
-    weir::file file = valid(co_await weir::open(context, path), "open");
-    valid(co_await weir::send_file(file, to, 0, small_files::size,
-                                   {.more_follows = more_after(files, path)}));
-  }
-}
-
-/// With the next files' opening on its way meanwhile.
-weir::task<void> send_each_opened_ahead(weir::io_context& context, const small_files& files,
-                                        int to) {
-  constexpr std::size_t ahead = 32;
+/// Opened as many at a time as are sent together.
+weir::task<void> send_together(weir::io_context& context, const small_files& files, int to) {
+  constexpr std::size_t ahead = 128;
   const std::vector<std::string>& paths = files.paths();
   for (std::size_t first = 0; first < paths.size(); first += ahead) {
     std::vector<weir::open_sender> opening;
@@ -217,18 +202,32 @@ weir::task<void> send_each_opened_ahead(weir::io_context& context, const small_f
       opening.push_back(weir::open(context, paths[i]));
     }
     auto opened = co_await weir::when_all(std::move(opening));
+    std::vector<weir::file> open;
+    std::vector<weir::file_part> parts;
+    open.reserve(opened.size());
     for (weir::result<weir::file>& each : opened) {
-      weir::file file = valid(std::move(each), "open");
-      valid(co_await weir::send_file(file, to, 0, small_files::size));
+      open.push_back(valid(std::move(each), "open"));
+      parts.push_back({.from = &open.back(), .length = small_files::size});
     }
+    valid(co_await weir::send_files(parts, to));
   }
 }
 
-/// What a program does that opens its files itself, as a server with a cache of them.
-weir::task<void> send_each_adopted(weir::io_context& context, const small_files& files, int to) {
-  for (const std::string& path : files.paths()) {
-    weir::file file(context, checked("open", ::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
-    valid(co_await weir::send_file(file, to, 0, small_files::size));
+/// What a program does that opens its files itself.
+weir::task<void> send_adopted_together(weir::io_context& context, const small_files& files,
+                                       int to) {
+  constexpr std::size_t ahead = 128;
+  const std::vector<std::string>& paths = files.paths();
+  for (std::size_t first = 0; first < paths.size(); first += ahead) {
+    std::vector<weir::file> open;
+    std::vector<weir::file_part> parts;
+    open.reserve(ahead);
+    for (std::size_t i = first; i < std::min(first + ahead, paths.size()); ++i) {
+      const int fd = checked("open", ::open(paths[i].c_str(), O_RDONLY | O_CLOEXEC));
+      open.emplace_back(context, fd);
+      parts.push_back({.from = &open.back(), .length = small_files::size});
+    }
+    valid(co_await weir::send_files(parts, to));
   }
 }
 
@@ -247,17 +246,14 @@ void compare_small(program& run, weir::io_context& context) {
     compare(run, regime, bytes,
             {.name = "open, send_file, close", .kind = kind, .send = driving(send_each)}, loop);
     compare(run, regime, bytes,
-            {.name = "the same, opened 32 at a time",
+            {.name = "128 opened, then send_files, then closed",
              .kind = kind,
-             .send = driving(send_each_opened_ahead)},
+             .send = driving(send_together)},
             loop);
     compare(run, regime, bytes,
-            {.name = "the same, each but the last with more_follows",
+            {.name = "the same, opened by open(2)",
              .kind = kind,
-             .send = driving(send_each_corked)},
-            loop);
-    compare(run, regime, bytes,
-            {.name = "open(2), send_file, close", .kind = kind, .send = driving(send_each_adopted)},
+             .send = driving(send_adopted_together)},
             loop);
   }
 }
