@@ -123,9 +123,9 @@ transfer_route sending::direct_route(int to, endpoint_kind kind, std::uint64_t l
 
 // The memory is the stack's, which is in the nearest cache, and there is no coroutine.
 step sending::at_once() {
-  if (!account_.may_go_on()) return step::over;
+  if (!account_.may_go_on() || now() == step::over) return step::over;
   if (kind_ != endpoint_kind::stream_socket || direct_ != transfer_route::buffered ||
-      account_.next() > few_pages || state_of(from_)->direct) {
+      account_.left() == 0 || account_.next() > few_pages || state_of(from_)->direct) {
     return step::needs_memory;
   }
   std::array<std::byte, few_pages> memory;  // NOLINT(cppcoreguidelines-pro-type-member-init)
@@ -133,7 +133,7 @@ step sending::at_once() {
   awaiter<io_sender> read(from_.read_at(std::span(memory).first(wanted), offset_));
   if (!read.await_ready()) return step::needs_memory;
   const result<std::size_t> got = read.await_resume();
-  if (!got || (*got == 0 && wanted != 0)) return step::needs_memory;
+  if (!got || *got == 0) return step::needs_memory;
   return put(std::span(memory).first(*got));
 }
 

@@ -167,7 +167,7 @@ task<transfer_outcome> send_files(std::span<const file_part> parts, int to,
       co_await work.send();
     }
     parts = parts.subspan(count);
-    if (parts.empty() || account.failed()) break;
+    if (parts.empty() || account.failed() || !parts.front().from->is_open()) continue;
     const result<void> turn = co_await parts.front().from->context().schedule();
     if (!turn) account.fail(turn.error());
   }

@@ -112,5 +112,15 @@ TEST_P(send_test, header_and_trailer_enclose_the_file) {
   }
 }
 
+TEST_P(send_test, nothing_to_send_needs_no_receiver) {
+  file from = patterned(10);
+  for (const char* const kind : {"tcp", "unix", "pipe"}) {
+    channel way = make(kind);
+    way.far.reset();
+    EXPECT_TRUE(succeeded(send(from, way.near, 0, 0), 0)) << kind;
+    EXPECT_TRUE(succeeded(send(from, way.near, 10), 0)) << kind;
+  }
+}
+
 }  // namespace
 }  // namespace weir::testing
