@@ -10,7 +10,7 @@
 namespace weir::testing {
 namespace {
 
-constexpr std::size_t large = (std::size_t{3} << 20) + 12'345;
+constexpr std::size_t large = (std::size_t{1} << 20) + 12'345;
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
