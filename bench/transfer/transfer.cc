@@ -95,21 +95,20 @@ void compare(program& run, const std::string& regime, std::uint64_t bytes, const
   }
 }
 
+/// Asks for all that is left, as a program does that may wait.
 void send_by_loop(int from, std::uint64_t size, int to) {
   off_t at = 0;
   while (static_cast<std::uint64_t>(at) < size) {
-    if (checked("sendfile", static_cast<int>(::sendfile(to, from, &at, mib))) == 0) {
-      fail("the file ended early", EIO);
-    }
+    const ssize_t moved = ::sendfile(to, from, &at, size - static_cast<std::uint64_t>(at));
+    if (moved <= 0) fail("sendfile");
   }
 }
 
 void splice_by_loop(int from, std::uint64_t size, int to) {
   off64_t at = 0;
   while (static_cast<std::uint64_t>(at) < size) {
-    if (checked("splice", static_cast<int>(::splice(from, &at, to, nullptr, mib, 0))) == 0) {
-      fail("the file ended early", EIO);
-    }
+    const auto left = size - static_cast<std::uint64_t>(at);
+    if (::splice(from, &at, to, nullptr, left, 0) <= 0) fail("splice");
   }
 }
 
@@ -122,43 +121,26 @@ void compare_large(program& run, weir::io_context& context) {
         co_return co_await weir::open(on, of.path());
       }(context, scratch)),
             "open");
-  const auto transfer = [&](weir::transfer_route route) {
-    return [&context, &file, size, route](int to) {
-      valid(context.run(weir::send_file(file, to, 0, size, {.route = route})));
-    };
-  };
-  const auto send = transfer(weir::transfer_route::automatic);
+  const auto send = [&](int to) { valid(context.run(weir::send_file(file, to, 0, size))); };
   const auto loop = [&](int to) { send_by_loop(scratch.buffered(), size, to); };
   const auto splice = [&](int to) { splice_by_loop(scratch.buffered(), size, to); };
   const std::string cached = size_name(size) + " from the page cache, ";
   const std::string peer = "a loop of sendfile(2)";
 
-  std::string regime = cached + "loopback TCP";
-  const way tcp_loop{.name = peer, .kind = link_kind::tcp, .send = loop};
-  compare(run, regime, size, {.name = "send_file", .kind = link_kind::tcp, .send = send}, tcp_loop);
-  compare(run, regime, size,
-          {.name = "send_file by sendfile(2)",
-           .kind = link_kind::tcp,
-           .nonblocking = true,
-           .send = transfer(weir::transfer_route::sendfile)},
-          tcp_loop);
-  compare(run, regime, size, {.name = peer + " again: noise", .kind = link_kind::tcp, .send = loop},
-          tcp_loop);
-
-  regime = cached + "a UNIX socket";
-  const way unix_loop{.name = peer, .kind = link_kind::unix_stream, .send = loop};
-  compare(run, regime, size,
-          {.name = "send_file to one that does not block",
-           .kind = link_kind::unix_stream,
-           .nonblocking = true,
-           .send = send},
-          unix_loop);
-  compare(run, regime, size,
-          {.name = "send_file to one that blocks", .kind = link_kind::unix_stream, .send = send},
-          unix_loop);
-  compare(run, regime, size,
-          {.name = peer + " again: noise", .kind = link_kind::unix_stream, .send = loop},
-          unix_loop);
+  for (const auto& [kind, name] : {std::pair{link_kind::tcp, "loopback TCP"},
+                                   std::pair{link_kind::unix_stream, "a UNIX socket"}}) {
+    const std::string regime = cached + name;
+    const way peers{.name = peer, .kind = kind, .send = loop};
+    compare(run, regime, size,
+            {.name = "send_file to one that does not block",
+             .kind = kind,
+             .nonblocking = true,
+             .send = send},
+            peers);
+    compare(run, regime, size, {.name = "send_file to one that blocks", .kind = kind, .send = send},
+            peers);
+    compare(run, regime, size, {.name = peer + " again: noise", .kind = kind, .send = loop}, peers);
+  }
 
   compare(run, cached + "a pipe of 1 MiB", size,
           {.name = "send_file", .kind = link_kind::pipe, .send = send},
@@ -203,11 +185,6 @@ void send_each_by_loop(const small_files& files, int to) {
   }
 }
 
-/// Whether another file follows the one at `path`.
-bool more_after(const small_files& files, const std::string& path) {
-  return &path != &files.paths().back();
-}
-
 weir::task<void> send_each(weir::io_context& context, const small_files& files, int to) {
   for (const std::string& path : files.paths()) {
     weir::file file = valid(co_await weir::open(context, path), "open");
@@ -215,19 +192,9 @@ weir::task<void> send_each(weir::io_context& context, const small_files& files, 
   }
 }
 
-/// With packets that are filled up.
-weir::task<void> send_each_corked(weir::io_context& context, const small_files& files, int to) {
-  for (const std::string& path : files.paths()) {
-    weir::file file = valid(co_await weir::open(context, path), "open");
-    valid(co_await weir::send_file(file, to, 0, small_files::size,
-                                   {.more_follows = more_after(files, path)}));
-  }
-}
-
-/// With the next files' opening on its way meanwhile.
-weir::task<void> send_each_opened_ahead(weir::io_context& context, const small_files& files,
-                                        int to) {
-  constexpr std::size_t ahead = 32;
+/// Opened as many at a time as are sent together.
+weir::task<void> send_together(weir::io_context& context, const small_files& files, int to) {
+  constexpr std::size_t ahead = 128;
   const std::vector<std::string>& paths = files.paths();
   for (std::size_t first = 0; first < paths.size(); first += ahead) {
     std::vector<weir::open_sender> opening;
@@ -235,18 +202,32 @@ weir::task<void> send_each_opened_ahead(weir::io_context& context, const small_f
       opening.push_back(weir::open(context, paths[i]));
     }
     auto opened = co_await weir::when_all(std::move(opening));
+    std::vector<weir::file> open;
+    std::vector<weir::file_part> parts;
+    open.reserve(opened.size());
     for (weir::result<weir::file>& each : opened) {
-      weir::file file = valid(std::move(each), "open");
-      valid(co_await weir::send_file(file, to, 0, small_files::size));
+      open.push_back(valid(std::move(each), "open"));
+      parts.push_back({.from = &open.back(), .length = small_files::size});
     }
+    valid(co_await weir::send_files(parts, to));
   }
 }
 
-/// What a program does that opens its files itself, as a server with a cache of them.
-weir::task<void> send_each_adopted(weir::io_context& context, const small_files& files, int to) {
-  for (const std::string& path : files.paths()) {
-    weir::file file(context, checked("open", ::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
-    valid(co_await weir::send_file(file, to, 0, small_files::size));
+/// What a program does that opens its files itself.
+weir::task<void> send_adopted_together(weir::io_context& context, const small_files& files,
+                                       int to) {
+  constexpr std::size_t ahead = 128;
+  const std::vector<std::string>& paths = files.paths();
+  for (std::size_t first = 0; first < paths.size(); first += ahead) {
+    std::vector<weir::file> open;
+    std::vector<weir::file_part> parts;
+    open.reserve(ahead);
+    for (std::size_t i = first; i < std::min(first + ahead, paths.size()); ++i) {
+      const int fd = checked("open", ::open(paths[i].c_str(), O_RDONLY | O_CLOEXEC));
+      open.emplace_back(context, fd);
+      parts.push_back({.from = &open.back(), .length = small_files::size});
+    }
+    valid(co_await weir::send_files(parts, to));
   }
 }
 
@@ -265,17 +246,14 @@ void compare_small(program& run, weir::io_context& context) {
     compare(run, regime, bytes,
             {.name = "open, send_file, close", .kind = kind, .send = driving(send_each)}, loop);
     compare(run, regime, bytes,
-            {.name = "the same, opened 32 at a time",
+            {.name = "128 opened, then send_files, then closed",
              .kind = kind,
-             .send = driving(send_each_opened_ahead)},
+             .send = driving(send_together)},
             loop);
     compare(run, regime, bytes,
-            {.name = "the same, each but the last with more_follows",
+            {.name = "the same, opened by open(2)",
              .kind = kind,
-             .send = driving(send_each_corked)},
-            loop);
-    compare(run, regime, bytes,
-            {.name = "open(2), send_file, close", .kind = kind, .send = driving(send_each_adopted)},
+             .send = driving(send_adopted_together)},
             loop);
   }
 }

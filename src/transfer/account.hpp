@@ -52,6 +52,12 @@ class transfer_account {
     if (explicit_) left_ -= count;
     if (progress_) progress_(outcome_.transferred);
   }
+  /// What another transfer did, which has told of its progress itself.
+  void add(const transfer_outcome& part) noexcept {
+    outcome_.transferred += part.transferred;
+    outcome_.routes.add(part.routes);
+    if (part.error) fail(part.error);
+  }
   void framed(std::uint64_t count) noexcept { outcome_.framing += count; }
 
   /// There is no more: that is the end, or too early.

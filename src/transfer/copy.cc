@@ -4,6 +4,7 @@
 #include "transfer/copy.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,7 +121,9 @@ task<bool> copying::look_at_both() {
   const bool direct = state_of(from_)->direct || state_of(to_)->direct;
   from_size_ = source->size;
   to_size_ = target->size;
-  sparse_ = source->allocated < source->size && !appends;
+  // Only what has a length can be given holes.
+  const bool has_length = (target->mode & S_IFMT) == S_IFREG;
+  sparse_ = source->allocated < source->size && has_length && !appends;
   by_file_system_ = tries(transfer_route::copy_file_range) && !appends && !direct;
   co_return true;
 }
@@ -264,10 +267,11 @@ task<result<std::span<std::byte>>> copying::read(piece& memory, std::uint64_t of
 }
 
 // The last page for O_DIRECT is filled up, and the file cut; but not where the target has data of
-// its own behind it. The piece that `data` is in consists of whole pages.
+// its own behind it. A piece consists of whole pages, so there is room if the data begins at one.
 task<bool> copying::write(std::span<std::byte> data) {
-  const bool pads =
-      state_of(to_)->direct && data.size() % page != 0 && target_offset() + data.size() >= to_size_;
+  const bool at_page = reinterpret_cast<std::uintptr_t>(data.data()) % page == 0;
+  const bool pads = state_of(to_)->direct && at_page && data.size() % page != 0 &&
+                    target_offset() + data.size() >= to_size_;
   const std::size_t length = pads ? page_end(data.size()) : data.size();
   if (pads) std::memset(data.data() + data.size(), 0, length - data.size());
   const transfer_result written = co_await to_.write_all_at({data.data(), length}, target_offset());

@@ -30,9 +30,6 @@ bool leads_to(transfer_route route, endpoint_kind kind) noexcept;
 /// where a call might wait. See docs/decisions/0023.
 transfer_route direct_route_to(int fd, endpoint_kind kind, bool untrusted) noexcept;
 
-/// The same, or `buffered` where that is better.
-transfer_route best_route_to(int fd, endpoint_kind kind, bool untrusted) noexcept;
-
 /// Up to `length` bytes of a file by sendfile(2) or splice(2), as far as they are taken at once:
 /// bytes moved, 0 at the end of the file, EAGAIN where nothing is taken now. Waits for the disk
 /// where they are not cached. Never raises SIGPIPE.

@@ -36,16 +36,17 @@ class transfer_limits {
     co_return co_await with_deadline(with_stop(std::move(what), stop_), left());
   }
 
+  std::chrono::nanoseconds left() const noexcept {
+    if (!due_) return std::chrono::nanoseconds::max();
+    return std::max(std::chrono::nanoseconds(0), *due_ - clock::now());
+  }
+
  private:
   using clock = std::chrono::steady_clock;
 
   static clock::time_point due(std::chrono::nanoseconds duration) noexcept {
     const clock::time_point now = clock::now();
     return now + std::clamp(duration, std::chrono::nanoseconds(0), clock::time_point::max() - now);
-  }
-  std::chrono::nanoseconds left() const noexcept {
-    if (!due_) return std::chrono::nanoseconds::max();
-    return std::max(std::chrono::nanoseconds(0), *due_ - clock::now());
   }
 
   std::optional<clock::time_point> due_;

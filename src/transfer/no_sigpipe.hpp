@@ -4,9 +4,10 @@
 
 namespace weir::detail {
 
-/// While one lives, a call on this thread that raises SIGPIPE only says EPIPE: sendfile(2) and
-/// splice(2) know no MSG_NOSIGNAL. The signal is for the thread, so it is held back and taken away
-/// here, unless one was pending before, which is somebody else's.
+/// While one lives, calls on this thread raise no SIGPIPE: sendfile(2) and splice(2) know no
+/// MSG_NOSIGNAL. The signal is for the thread, so it is held back and taken away here, unless one
+/// was pending before, which is somebody else's. That a call succeeds does not say that there is
+/// none: it may have moved a part before the receiver was gone.
 class no_sigpipe {
  public:
   no_sigpipe() noexcept {
@@ -20,12 +21,10 @@ class no_sigpipe {
   }
   no_sigpipe(const no_sigpipe&) = delete;
   no_sigpipe& operator=(const no_sigpipe&) = delete;
-  ~no_sigpipe() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-  /// The call has said EPIPE.
-  void take_away() const noexcept {
+  ~no_sigpipe() {
     constexpr timespec at_once{};
     if (!was_pending_) ::sigtimedwait(&sigpipe_, nullptr, &at_once);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
  private:

@@ -113,26 +113,19 @@ class sending {
 // A few pages are read and sent before it has been found out what the receiver is.
 transfer_route sending::direct_route(int to, endpoint_kind kind, std::uint64_t length,
                                      const transfer_options& options) noexcept {
-  switch (options.route) {
-    case transfer_route::automatic:
-      if (length <= few_pages && kind == endpoint_kind::stream_socket) break;
-      return best_route_to(to, kind, options.untrusted);
-    case transfer_route::sendfile:
-    case transfer_route::splice:
-      return direct_route_to(to, kind, options.untrusted);
-    default:
-      break;
-  }
-  return transfer_route::buffered;
+  const bool hurries = options.route == transfer_route::automatic && length <= few_pages &&
+                       kind == endpoint_kind::stream_socket;
+  if (hurries || options.route == transfer_route::buffered) return transfer_route::buffered;
+  return direct_route_to(to, kind, options.untrusted);
 }
 
 // --- a few pages ---------------------------------------------------------------------------------
 
 // The memory is the stack's, which is in the nearest cache, and there is no coroutine.
 step sending::at_once() {
-  if (!account_.may_go_on()) return step::over;
+  if (!account_.may_go_on() || now() == step::over) return step::over;
   if (kind_ != endpoint_kind::stream_socket || direct_ != transfer_route::buffered ||
-      account_.next() > few_pages || state_of(from_)->direct) {
+      account_.left() == 0 || account_.next() > few_pages || state_of(from_)->direct) {
     return step::needs_memory;
   }
   std::array<std::byte, few_pages> memory;  // NOLINT(cppcoreguidelines-pro-type-member-init)
@@ -140,7 +133,7 @@ step sending::at_once() {
   awaiter<io_sender> read(from_.read_at(std::span(memory).first(wanted), offset_));
   if (!read.await_ready()) return step::needs_memory;
   const result<std::size_t> got = read.await_resume();
-  if (!got || (*got == 0 && wanted != 0)) return step::needs_memory;
+  if (!got || *got == 0) return step::needs_memory;
   return put(std::span(memory).first(*got));
 }
 

@@ -406,6 +406,23 @@ TEST_P(operations, copy_a_range_of_a_file) {
   EXPECT_TRUE(holds_pattern(contents_of(directory_ / "to"), 0));
 }
 
+// Few file systems share blocks; the others say so, on every driver alike.
+TEST_P(operations, share_the_blocks_of_a_file) {
+  const descriptor from = make_patterned_file(directory_ / "from", 2 * block);
+  const descriptor to = make_file(directory_ / "to");
+  const descriptor pipe = make_pipe().read;
+  const auto share = [&](const descriptor& source, std::uint64_t length) {
+    return answer_to(from_file_to_file(opcode::clone_range, source.get(), 0, to.get(), 0, length));
+  };
+  const std::int32_t answer = share(from, 0);
+  if (answer == 0) {
+    EXPECT_EQ(contents_of(directory_ / "to"), contents_of(directory_ / "from"));
+  } else {
+    EXPECT_TRUE(answer == -EOPNOTSUPP || answer == -ENOTTY) << answer;
+  }
+  EXPECT_LT(share(pipe, 0), 0);
+}
+
 // --- answers -------------------------------------------------------------------------------------
 
 /// Requests that something is wrong with, and what they need.

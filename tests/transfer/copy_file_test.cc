@@ -189,6 +189,25 @@ TEST_P(copy_file_test, past_the_page_cache) {
   EXPECT_TRUE(holds_pattern(bytes, 0));
 }
 
+// What the file system says of it is told; the count is right.
+TEST_P(copy_file_test, past_the_page_cache_at_odd_places) {
+  make_patterned_file(path(), large);
+  descriptor source = open_direct(path());
+  descriptor destination = open_direct(target());
+  if (!source || !destination) GTEST_SKIP() << "SKIPPED: no O_DIRECT on this file system";
+  file from(*context_, source.release());
+  file to(*context_, destination.release());
+  for (const copy_part part : {copy_part{.from_offset = 5}, copy_part{.to_offset = 5}}) {
+    ASSERT_EQ(::ftruncate(to.native_handle(), 0), 0);
+    const transfer_outcome outcome = copy(from, to, part);
+    EXPECT_TRUE(outcome || outcome.error == std::errc::invalid_argument);
+    const auto bytes = contents_of(target());
+    if (outcome.transferred == 0) continue;
+    EXPECT_EQ(bytes.size(), part.to_offset + outcome.transferred);
+    EXPECT_TRUE(holds_pattern(std::span(bytes).subspan(part.to_offset), part.from_offset));
+  }
+}
+
 TEST_P(copy_file_test, appending_ignores_the_place) {
   file from = patterned(large);
   make_patterned_file(target(), 5);

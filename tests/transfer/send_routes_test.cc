@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::size_t large = (std::size_t{1} << 20) + 12'345;
 constexpr std::size_t part = std::size_t{64} << 10;
-constexpr std::string_view kinds[] = {"tcp", "unix", "unix that does not block", "pipe"};
+constexpr std::string_view kinds[] = {"tcp", "tcp that does not block", "unix",
+                                      "unix that does not block", "pipe"};
 
 transfer_routes only(transfer_route route) {
   transfer_routes one;
@@ -29,9 +30,8 @@ transfer_routes only(transfer_route route) {
 class send_routes : public transfer_test {
  protected:
   static channel make(std::string_view kind) {
-    if (kind == "tcp") return tcp_channel();
     if (kind == "pipe") return pipe_channel();
-    channel made = unix_channel();
+    channel made = kind.starts_with("tcp") ? tcp_channel() : unix_channel();
     if (kind.ends_with("not block")) set_nonblocking(made.near);
     return made;
   }
@@ -69,17 +69,20 @@ TEST_P(send_routes, what_cannot_make_it_wait_is_sent_without_memory) {
     expect_counted(got);
     return got.outcome.routes;
   };
-  const std::string_view nonblocking = "unix that does not block";
-  EXPECT_EQ(routes_over(nonblocking), only(transfer_route::sendfile));
+  for (const std::string_view kind : {"unix", "tcp"}) {
+    const std::string nonblocking = std::string(kind) + " that does not block";
+    EXPECT_EQ(routes_over(nonblocking), only(transfer_route::sendfile));
+    EXPECT_EQ(routes_over(nonblocking, {.untrusted = true}), only(transfer_route::buffered));
+    EXPECT_EQ(routes_over(nonblocking, {.route = transfer_route::buffered}),
+              only(transfer_route::buffered));
+    EXPECT_EQ(routes_over(kind), only(transfer_route::buffered));
+    EXPECT_EQ(routes_over(kind, {.route = transfer_route::sendfile}),
+              only(transfer_route::buffered));
+  }
   EXPECT_EQ(routes_over("pipe"), only(transfer_route::splice));
-  EXPECT_EQ(routes_over("unix"), only(transfer_route::buffered));
-  EXPECT_EQ(routes_over(nonblocking, {.untrusted = true}), only(transfer_route::buffered));
   EXPECT_EQ(routes_over("pipe", {.untrusted = true}), only(transfer_route::splice));
-  EXPECT_EQ(routes_over(nonblocking, {.route = transfer_route::buffered}),
-            only(transfer_route::buffered));
   EXPECT_EQ(routes_over("pipe", {.route = transfer_route::buffered}),
             only(transfer_route::buffered));
-  EXPECT_EQ(routes_over("tcp"), only(transfer_route::buffered));
 }
 
 TEST_P(send_routes, a_route_that_does_not_lead_there_is_refused) {

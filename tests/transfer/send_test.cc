@@ -10,7 +10,7 @@
 namespace weir::testing {
 namespace {
 
-constexpr std::size_t large = (std::size_t{3} << 20) + 12'345;
+constexpr std::size_t large = (std::size_t{1} << 20) + 12'345;
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
@@ -109,6 +109,16 @@ TEST_P(send_test, header_and_trailer_enclose_the_file) {
         EXPECT_EQ(text_of(all.last(3)), "end");
       }
     }
+  }
+}
+
+TEST_P(send_test, nothing_to_send_needs_no_receiver) {
+  file from = patterned(10);
+  for (const char* const kind : {"tcp", "unix", "pipe"}) {
+    channel way = make(kind);
+    way.far.reset();
+    EXPECT_TRUE(succeeded(send(from, way.near, 0, 0), 0)) << kind;
+    EXPECT_TRUE(succeeded(send(from, way.near, 10), 0)) << kind;
   }
 }
 

@@ -196,6 +196,7 @@ TEST_P(slow_receiver, ends_a_transfer_by_going_away) {
 // With the signal's default action, which ends the process.
 TEST_P(slow_receiver, that_has_gone_raises_no_signal) {
   const std::string_view driver = GetParam();
+  context_.reset();  // with its threads, which a fork would not have
   const auto in_child = run_in_child([&] {
     ::signal(SIGPIPE, SIG_DFL);
     context_ = open_context(driver);
@@ -218,6 +219,7 @@ TEST_P(slow_receiver, that_has_gone_raises_no_signal) {
 // One that was pending before belongs to somebody else.
 TEST_P(slow_receiver, that_has_gone_takes_no_signal_away) {
   const std::string_view driver = GetParam();
+  context_.reset();  // with its threads, which a fork would not have
   const auto in_child = run_in_child([&] {
     sigset_t mask;
     ::sigemptyset(&mask);
