@@ -59,7 +59,7 @@ struct daemon_options {
   /// Whether clients may write.
   bool allow_write = false;
   /// User ids that are served besides the daemon's own (SO_PEERCRED, unix(7)).
-  std::vector<std::uint32_t> allowed_uids = {};
+  std::vector<std::uint32_t> allowed_uids;
   /// The most transfers, opened files that nobody has sent yet among them: of all clients, and of
   /// one. Exact. Beyond, EMFILE.
   unsigned max_transfers = 1024;
@@ -120,8 +120,8 @@ struct daemon_transfer_options {
   bool truncate = false;
   bool durable = false;  ///< on the disk before the end
   std::uint32_t mode = 0644;
-  std::function<void(const daemon_file_info&)> started = {};  ///< called first
-  std::function<void(std::uint64_t bytes)> progress = {};     ///< with what has moved since
+  std::function<void(const daemon_file_info&)> started;  ///< called first
+  std::function<void(std::uint64_t bytes)> progress;     ///< with what has moved since
 };
 
 /// A client of a daemon: one connection. Each request is a task on the client's context, any number

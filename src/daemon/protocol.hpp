@@ -182,9 +182,9 @@ struct checked_frame {
   std::uint64_t memory_offset = 0;  ///< of read_memory and write_memory
   std::uint64_t id = 0;             ///< of send_open and cancel
   attach_request attach{};
-  std::string_view path{};                  ///< points into the frame
-  std::span<const std::byte> slots{};       ///< of submit: `slot_count` numbers
-  std::span<const std::byte> operations{};  ///< `operation_count` of `wire_operation`
+  std::string_view path;                  ///< points into the frame
+  std::span<const std::byte> slots;       ///< of submit: `slot_count` numbers
+  std::span<const std::byte> operations;  ///< `operation_count` of `wire_operation`
   std::uint16_t slot_count = 0;
   std::uint16_t forget_count = 0;
   std::uint32_t operation_count = 0;
