@@ -120,8 +120,8 @@ struct daemon_transfer_options {
   bool truncate = false;
   bool durable = false;  ///< on the disk before the end
   std::uint32_t mode = 0644;
-  std::function<void(const daemon_file_info&)> started = {};  ///< called first
-  std::function<void(std::uint64_t bytes)> progress = {};     ///< with what has moved since
+  std::function<void(const daemon_file_info&)> started;  ///< called first
+  std::function<void(std::uint64_t bytes)> progress;     ///< with what has moved since
 };
 
 /// A client of a daemon: one connection. Each request is a task on the client's context, any number

@@ -15,8 +15,8 @@
 #include "conversions.hpp"
 #include "daemon/client_socket.hpp"
 
-using weir::detail::daemon::answer;
 using weir::detail::errno_kept;
+using weir::detail::daemon::answer;
 using weir::detail::daemon::file_request;
 using weir::detail::daemon::message;
 using weir::detail::daemon::send_request;
@@ -126,8 +126,8 @@ bool read_answer(int reader, answer& into) noexcept {
 }
 
 bool is_answer(const answer& came) noexcept {
-  return came.version == weir::detail::daemon::protocol_version && came.kind >= message::file_info &&
-         came.kind <= message::daemon_info;
+  return came.version == weir::detail::daemon::protocol_version &&
+         came.kind >= message::file_info && came.kind <= message::daemon_info;
 }
 
 template <class... Kinds>

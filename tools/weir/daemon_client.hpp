@@ -35,7 +35,7 @@ std::expected<descriptor, std::string> connect_to(const daemon_place& place);
 /// How a transfer went.
 struct transfer_outcome {
   std::uint64_t bytes = 0;
-  std::error_code error = {};
+  std::error_code error;
 };
 
 /// A request that has been sent: its channel. Blocks while it waits for answers.

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -29,7 +30,7 @@ void add_life_options(CLI::App& serve, life_options& options);
 /// starter, and is an exit status for `serve`; its sentence is on standard error.
 class daemon_life {
  public:
-  explicit daemon_life(const life_options& options) : options_(options) {}
+  explicit daemon_life(life_options options) : options_(std::move(options)) {}
 
   /// Before there are threads, or descriptors but `root`: leaves the terminal and the working
   /// directory.

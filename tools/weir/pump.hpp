@@ -9,7 +9,7 @@ namespace weir::tools {
 /// What came of moving bytes.
 struct pumped {
   std::uint64_t bytes = 0;
-  std::error_code error = {};  ///< why they are not all
+  std::error_code error;  ///< why they are not all
   bool at_input = false;       ///< which side said so
 };
 

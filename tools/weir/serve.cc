@@ -127,7 +127,7 @@ int failed(daemon_life& life, const std::string& what, const std::error_code& wh
 /// What a daemon listens at: made by the service manager, who removes it, too; or its own.
 struct listening {
   std::string path;  ///< of its own
-  std::optional<daemon_socket> own = {};
+  std::optional<daemon_socket> own;
   int socket = -1;
 };
 
