@@ -144,7 +144,7 @@ void open_files::forget(open_file::shared& one) noexcept {
 
 void open_files::close(descriptor opened) noexcept {
   io_void_sender closing(&context_, request{.op = opcode::close, .fd = opened.release()});
-  start(std::move(closing), [](const result<void>&) {});
+  start(closing, [](const result<void>&) {});
 }
 
 }  // namespace weir::detail::daemon

@@ -17,13 +17,16 @@ namespace {
 
 /// The part of a file that is being sent.
 struct shipment {
+  static constexpr std::uint64_t most = buffer_leases::size;
+  static constexpr std::uint64_t least = 16384;
+
   int file = -1;
   std::uint64_t offset = 0;
   std::uint64_t left = 0;
-  std::uint64_t piece = most;  ///< for the next step: about what the receiver took last
-
-  static constexpr std::uint64_t most = buffer_leases::size;
-  static constexpr std::uint64_t least = 16384;
+  /// For the next step: about what the receiver took last. Short while nothing is known, and where
+  /// the disk had to be asked: to try to read what is not in memory begins to read it, for which
+  /// the block layer may keep the thread the longer, the more is tried.
+  std::uint64_t piece = least;
 
   std::uint64_t next() const noexcept { return std::min(left, piece); }
   void advance(const step_outcome& step) noexcept {
@@ -55,7 +58,10 @@ task<int> send_all(transfer& self, shipment goods, const endpoint& to) {
     co_await self.turn();
     if (self.stopped() != 0) co_return self.stopped();
     step_outcome step = self.server().mover.send_cached(goods.file, goods.offset, goods.next(), to);
-    if (step.next == step_outcome::wants::disk) step = co_await send_from_disk(self, goods, to);
+    if (step.next == step_outcome::wants::disk) {
+      step = co_await send_from_disk(self, goods, to);
+      goods.piece = shipment::least;
+    }
     if (step.error != 0) co_return step.error;
     self.moved(step.bytes);
     goods.advance(step);

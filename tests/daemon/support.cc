@@ -250,6 +250,8 @@ daemon_process::daemon_process(std::vector<std::string> options)
 void daemon_process::start() {
   std::vector<std::string> arguments{"serve", "--root", root_.path(), "--socket", socket_};
   arguments.insert(arguments.end(), options_.begin(), options_.end());
+  // Sanitizers look into the process from outside, as debuggers do.
+  if (address_sanitizer || thread_sanitizer) arguments.emplace_back("--unconfined");
   command_ = std::make_unique<test::running_command>(arguments);
   if (!comes_true([&] { return listens(); })) {
     throw std::runtime_error("weir serve did not begin to listen");
