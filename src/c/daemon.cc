@@ -13,7 +13,7 @@
 #include <type_traits>
 
 #include "conversions.hpp"
-#include "daemon/client_socket.hpp"
+#include "daemon/client/client_socket.hpp"
 
 using weir::detail::errno_kept;
 using weir::detail::daemon::answer;

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "clock.hpp"
+#include "daemon/client/remote_operations.hpp"
 #include "daemon/message_socket.hpp"
-#include "daemon/remote_operations.hpp"
 #include "drivers/drivers.hpp"
 #include "drivers/event_fd.hpp"
 

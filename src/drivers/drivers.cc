@@ -141,11 +141,12 @@ opened_or_error open_client(std::string_view name, const detail::driver_limits& 
                             std::vector<driver_report>& tried) {
   auto path = daemon_socket_path(name);
   if (!path) {
-    tried.push_back({.name = client_name,
-                     .error = path.error(),
-                     .reason = "'" + std::string(name) + "' names no daemon: " + path.error().message(),
-                     .advice = "give the name that the daemon was started with (weir serve --name), "
-                               "or the path of its socket"});
+    tried.push_back(
+        {.name = client_name,
+         .error = path.error(),
+         .reason = "'" + std::string(name) + "' names no daemon: " + path.error().message(),
+         .advice = "give the name that the daemon was started with (weir serve --name), "
+                   "or the path of its socket"});
     return std::unexpected(path.error());
   }
   auto opened = detail::open_daemon(*path, limits);

@@ -1,4 +1,4 @@
-#include "daemon/block_map.hpp"
+#include "daemon/client/block_map.hpp"
 
 #include <cstdint>
 #include <map>

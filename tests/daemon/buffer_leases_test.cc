@@ -1,6 +1,6 @@
 // A few buffers for many.
 
-#include "daemon/buffer_leases.hpp"
+#include "daemon/server/buffer_leases.hpp"
 
 #include <vector>
 

@@ -1,6 +1,6 @@
 // Operations over the wire, by hand: what a client may say that weir's own never would.
 
-#include "daemon/operations_session.hpp"
+#include "daemon/server/operations_session.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,6 +1,6 @@
 // Whose turn it is, and for how many bytes.
 
-#include "daemon/turns.hpp"
+#include "daemon/server/turns.hpp"
 
 #include <cstdint>
 #include <deque>

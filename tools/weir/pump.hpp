@@ -10,7 +10,7 @@ namespace weir::tools {
 struct pumped {
   std::uint64_t bytes = 0;
   std::error_code error;  ///< why they are not all
-  bool at_input = false;       ///< which side said so
+  bool at_input = false;  ///< which side said so
 };
 
 /// Moves bytes from one descriptor to another, at most `limit`, to the end of the input: through
