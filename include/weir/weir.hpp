@@ -6,6 +6,7 @@
 #include "weir/buffer_pool.hpp"  // IWYU pragma: export
 #include "weir/callback.hpp"     // IWYU pragma: export
 #include "weir/commit.hpp"       // IWYU pragma: export
+#include "weir/daemon.hpp"       // IWYU pragma: export
 #include "weir/driver.hpp"       // IWYU pragma: export
 #include "weir/file.hpp"         // IWYU pragma: export
 #include "weir/file_system.hpp"  // IWYU pragma: export

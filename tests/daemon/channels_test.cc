@@ -54,7 +54,7 @@ TEST_F(daemon_channels, the_last_answer_waits_for_a_channel_that_is_full) {
   EXPECT_TRUE(is_at_end(channel.read.get()));
 }
 
-// S-D9: the predecessor's progress added up to less than was moved.
+// Invariant 26, S-D9: the predecessor's progress added up to less than was moved.
 TEST_F(daemon_channels, progress_adds_up_however_slowly_the_receiver_takes_the_bytes) {
   socket_pair data = make_sockets();
   const descriptor channel = client.send_to("large", data.theirs.get());
@@ -71,7 +71,7 @@ TEST_F(daemon_channels, progress_adds_up_however_slowly_the_receiver_takes_the_b
   }
 }
 
-// S-D9, S-D15: progress that had no room is part of the next answer.
+// Invariant 26, S-D9, S-D15: progress that had no room is part of the next answer.
 TEST_F(daemon_channels, progress_that_a_full_channel_did_not_take_is_added_to_the_end) {
   pipe_ends channel = make_pipe(O_CLOEXEC);
   ASSERT_GT(::fcntl(channel.write.get(), F_SETPIPE_SZ, 4096), 0);

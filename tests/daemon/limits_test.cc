@@ -49,6 +49,7 @@ TEST(daemon_limits, as_many_transfers_as_were_allowed_and_not_one_more) {
   EXPECT_EQ(one.info().values[3], 5U);
 }
 
+// S-T19: what the predecessor's table of transfers could hold, and find again.
 TEST(daemon_limits, what_has_ended_makes_room) {
   const limited with({"--max-transfers-per-client", "2"});
   for (int i = 0; i < 20; ++i) {
