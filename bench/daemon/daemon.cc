@@ -11,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -132,6 +134,61 @@ void compare_small(program& run) {
           run.pairs(many)));
 }
 
+// --- operations of a driver ----------------------------------------------------------------------
+
+/// Reads of an open file, started on a context: so many in flight, each in one place of its own.
+class operations {
+ public:
+  operations(const std::string& driver, const std::string& path)
+      : context_(opened(driver)),
+        file_(context_, checked("open", ::open(path.c_str(), O_RDONLY | O_CLOEXEC))) {}
+
+  void read(std::uint64_t count) {
+    left_ = count;
+    for (std::size_t i = 0; i < outstanding; ++i) weir::spawn(context_, read_on());
+    context_.run();
+  }
+
+ private:
+  static std::unique_ptr<weir::driver> opened(const std::string& name) {
+    auto driver = weir::open_driver({.name = name});
+    if (!driver) throw std::system_error(driver.error(), name);
+    return std::move(*driver);
+  }
+
+  weir::task<> read_on() {
+    weir::buffer into(page);
+    while (left_ > 0) {
+      --left_;
+      const auto count = co_await file_.read_at(into.span(), 0);
+      expect_whole("read_at", count ? static_cast<long long>(*count) : -1, page);
+    }
+  }
+
+  weir::io_context context_;
+  weir::file file_;
+  std::uint64_t left_ = 0;
+};
+
+void compare_operations(program& run) {
+  const served_directory served;
+  by_itself here{.path = served.add_file("small", page)};
+  operations remote("daemon:" + served.socket(), here.path);
+  const auto count = run.unless_quick<std::uint64_t>(40'000, 200);
+  const conditions under{.regime = "4 KiB of an open file, 32 in flight, driver daemon:NAME",
+                         .shown = {.unit = "a second", .more_is_better = true},
+                         .pairs = 21};
+  run.record(
+      under, "the driver", "open, read, close",
+      compare_values([&] { return a_second(count, [&](std::uint64_t all) { remote.read(all); }); },
+                     [&] {
+                       return a_second(count, [&](std::uint64_t all) {
+                         for (std::uint64_t i = 0; i < all; ++i) here();
+                       });
+                     },
+                     run.pairs(under)));
+}
+
 // --- one large file ------------------------------------------------------------------------------
 
 void send_by_daemon(int connection, int to, std::uint64_t size) {
@@ -224,6 +281,7 @@ int body(int argc, char** argv) {
   if (!driver) throw std::system_error(driver.error(), "open_driver");
   weir::io_context context(std::move(*driver));
   compare_small(run);
+  compare_operations(run);
   compare_large(run, context);
   measure_beside_slow_receivers(run);
   return run.finish();

@@ -19,6 +19,7 @@ class served_directory {
   /// A file full of bytes, in the page cache; its path.
   std::string add_file(const std::string& name, std::size_t size) const;
 
+  const std::string& socket() const noexcept { return socket_; }
   /// A new connection.
   int connect() const;
   /// Its resident memory, in bytes.
