@@ -2,7 +2,6 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "clock.hpp"
+#include "daemon/client/client_socket.hpp"
 #include "daemon/client/remote_operations.hpp"
 #include "daemon/message_socket.hpp"
 #include "drivers/drivers.hpp"
@@ -34,8 +34,8 @@ constexpr std::int64_t patience_ns = 10'000'000'000;
 /// next operation looks for another under the same name.
 class daemon_driver final : public driver {
  public:
-  daemon_driver(std::string path, const driver_limits& limits, std::unique_ptr<driver> here)
-      : path_(std::move(path)),
+  daemon_driver(std::string name, const driver_limits& limits, std::unique_ptr<driver> here)
+      : name_(std::move(name)),
         queue_depth_(limits.queue_depth),
         remote_most_(std::min<std::size_t>(limits.queue_depth, client_queue_depth_max)),
         here_(std::move(here)) {}
@@ -75,7 +75,7 @@ class daemon_driver final : public driver {
   void give_back(operation& op, operation_queue& completed) noexcept;
   void set_clock() noexcept;
 
-  const std::string path_;
+  const std::string name_;
   const std::size_t queue_depth_;
   const std::size_t remote_most_;
   std::size_t in_flight_ = 0;  // here and there; of those that take room
@@ -119,20 +119,10 @@ std::expected<void, refusal> daemon_driver::open() noexcept {
 }
 
 int daemon_driver::connect() noexcept {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path_.data(), path_.size());
-  connection_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (connection_ < 0) return -errno;
+  connection_ = connect_to_daemon(name_, SOCK_NONBLOCK);
+  if (!connected()) return connection_;
   watched_ = 0;
-  int error = 0;
-  if (::connect(connection_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    error = -errno;
-  } else if (!watch_for(EPOLLIN)) {
-    error = -errno;
-  } else {
-    error = attach();
-  }
+  const int error = watch_for(EPOLLIN) ? attach() : -errno;
   if (error < 0) ::close(std::exchange(connection_, -1));
   return error;
 }
@@ -364,10 +354,10 @@ void daemon_driver::set_clock() noexcept {
 
 }  // namespace
 
-opened_driver open_daemon(std::string path, const driver_limits& limits) {
+opened_driver open_daemon(std::string name, const driver_limits& limits) {
   auto here = open_threads(limits);
   if (!here) return here;
-  auto made = std::make_unique<daemon_driver>(std::move(path), limits, std::move(*here));
+  auto made = std::make_unique<daemon_driver>(std::move(name), limits, std::move(*here));
   if (auto opened = made->open(); !opened) return std::unexpected(opened.error());
   return made;
 }

@@ -149,7 +149,7 @@ opened_or_error open_client(std::string_view name, const detail::driver_limits& 
                    "or the path of its socket"});
     return std::unexpected(path.error());
   }
-  auto opened = detail::open_daemon(*path, limits);
+  auto opened = detail::open_daemon(std::string(name), limits);
   if (opened) {
     tried.push_back({.name = client_name, .available = true});
     return std::move(*opened);

@@ -34,8 +34,8 @@ opened_driver open_uring(const driver_limits& limits);
 opened_driver open_linux_aio(const driver_limits& limits);
 opened_driver open_threads(const driver_limits& limits);
 opened_driver open_sync(const driver_limits& limits);
-/// The client of a daemon, by the path of its socket.
-opened_driver open_daemon(std::string path, const driver_limits& limits);
+/// The client of a daemon, by its name or the path of its socket.
+opened_driver open_daemon(std::string name, const driver_limits& limits);
 
 /// What an older kernel, or a stricter one, would refuse; so that tests can be such a kernel.
 struct uring_restrictions {
