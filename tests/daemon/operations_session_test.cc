@@ -217,6 +217,8 @@ TEST_F(operations_session_test, survives_memory_that_shrinks) {
 
 TEST_F(operations_session_test, forgets_the_files_that_it_is_told_to) {
   attach();
+  // What asked whether it lives may still be open there.
+  ASSERT_TRUE(comes_true([&] { return client_.info().values[4] == 1; }));
   const std::size_t before = daemon_.descriptors();
   const descriptor file = make_patterned_file(directory_ / "file", block);
   submit(read_of(1), file.get());
