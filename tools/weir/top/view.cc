@@ -85,7 +85,10 @@ std::vector<client_row> client_rows(const snapshot& before, const snapshot& now)
                     .rate = rate_of(before, now, "weir_client_requests_total", each.with),
                     .bytes = rate_of(before, now, "weir_client_bytes_total", each.with)});
   }
-  std::ranges::stable_sort(rows, std::greater(), &client_row::bytes);
+  // By the connection, too, so that those who move nothing stay where they are.
+  std::ranges::sort(rows, std::greater(), [](const client_row& each) {
+    return std::pair<double, const std::string&>(each.bytes, each.connection);
+  });
   return rows;
 }
 
