@@ -37,13 +37,13 @@ int shared_memory::open(std::size_t size) noexcept {
   return 0;
 }
 
-std::int64_t shared_memory::store(std::span<const iovec> from, std::uint64_t place) noexcept {
+std::int64_t shared_memory::store(std::span<const iovec> from, std::uint64_t place) const noexcept {
   const ssize_t count =
       ::pwritev(fd_, from.data(), static_cast<int>(from.size()), static_cast<off_t>(place));
   return count < 0 ? -errno : count;
 }
 
-std::int64_t shared_memory::load(std::span<const iovec> into, std::uint64_t place) noexcept {
+std::int64_t shared_memory::load(std::span<const iovec> into, std::uint64_t place) const noexcept {
   const ssize_t count =
       ::preadv(fd_, into.data(), static_cast<int>(into.size()), static_cast<off_t>(place));
   return count < 0 ? -errno : count;

@@ -32,8 +32,8 @@ class shared_memory {
 
   /// From the caller's memory to `place`, and back: the bytes moved, fewer where the caller's
   /// memory ends; or -EFAULT.
-  std::int64_t store(std::span<const iovec> from, std::uint64_t place) noexcept;
-  std::int64_t load(std::span<const iovec> into, std::uint64_t place) noexcept;
+  std::int64_t store(std::span<const iovec> from, std::uint64_t place) const noexcept;
+  std::int64_t load(std::span<const iovec> into, std::uint64_t place) const noexcept;
 
  private:
   int fd_ = -1;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -173,8 +174,7 @@ int operations_session::prepare(record& into, const wire_operation& asked) const
     into.also_on = slots_[asked.mode];
     if (!into.also_on) return -not_served;
     into.args.mode = static_cast<std::uint32_t>(into.also_on->get());
-    // A number: an offset.
-    std::memcpy(&into.args.address, &asked.memory, sizeof into.args.address);
+    into.args.address = std::bit_cast<void*>(asked.memory);  // a number: an offset
   }
   return 0;
 }
