@@ -25,7 +25,8 @@ constexpr std::size_t quick_most = 32768;
 long open_cached(int root, const checked_frame& asked) noexcept {
   open_how how = how_to_open(asked.file);
   how.resolve |= RESOLVE_CACHED;
-  const long fd = ::syscall(SYS_openat2, root, asked.path.data(), &how, sizeof how);
+  const char* const path = asked.path.data();  // NOLINT(bugprone-suspicious-stringview-data-usage)
+  const long fd = ::syscall(SYS_openat2, root, path, &how, sizeof how);
   return fd < 0 ? -errno : fd;
 }
 
