@@ -4,10 +4,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -248,11 +249,13 @@ bool daemon_driver::send_some() noexcept {
       .slot_count = static_cast<std::uint16_t>(news.slots.size()),
       .forget_count = static_cast<std::uint16_t>(news.slots.size() - news.descriptors.size()),
       .operation_count = static_cast<std::uint32_t>(count)};
-  std::byte* at = bytes.data();
-  std::memcpy(at, &head, sizeof head);
-  std::memset(at + sizeof head, 0, numbers);
-  std::memcpy(at + sizeof head, news.slots.data(), news.slots.size() * sizeof(std::uint32_t));
-  std::memcpy(at + sizeof head + numbers, operations.data(), count * sizeof(wire_operation));
+  std::ranges::fill(std::span(bytes).first(size), std::byte{0});
+  const auto put = [&bytes](const auto& what, std::size_t at) {
+    std::ranges::copy(std::as_bytes(std::span(what)), std::span(bytes).subspan(at).begin());
+  };
+  put(std::span(&head, 1), 0);
+  put(news.slots, sizeof head);
+  put(std::span(operations).first(count), sizeof head + numbers);
   const int error = send_message(connection_, std::span(bytes).first(size), news.descriptors);
   if (error == 0) {
     files_.told(news);

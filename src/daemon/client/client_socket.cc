@@ -26,7 +26,8 @@ class request_frame {
     size_ = sizeof request + copied;
     header_of(request).size = static_cast<std::uint32_t>(size_);
     std::memcpy(bytes_.data(), &request, sizeof request);
-    std::memcpy(bytes_.data() + sizeof request, path.data(), copied);
+    std::ranges::copy(std::as_bytes(std::span(path)).first(copied),
+                      bytes_.begin() + sizeof request);
   }
 
   std::span<std::byte> bytes() noexcept { return std::span(bytes_).first(size_); }
