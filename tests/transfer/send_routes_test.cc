@@ -58,6 +58,7 @@ INSTANTIATE_TEST_SUITE_P(drivers, send_routes, ::testing::ValuesIn(driver_names_
 
 // --- which way -----------------------------------------------------------------------------------
 
+// Not by that way alone: what leaves the page cache meanwhile goes through memory.
 TEST_P(send_routes, what_cannot_make_it_wait_is_sent_without_memory) {
   file from = patterned(large);
   if (!detail::all_cached(from.native_handle(), 0, large)) {
@@ -71,7 +72,7 @@ TEST_P(send_routes, what_cannot_make_it_wait_is_sent_without_memory) {
   };
   for (const std::string_view kind : {"unix", "tcp"}) {
     const std::string nonblocking = std::string(kind) + " that does not block";
-    EXPECT_EQ(routes_over(nonblocking), only(transfer_route::sendfile));
+    EXPECT_TRUE(routes_over(nonblocking).has(transfer_route::sendfile));
     EXPECT_EQ(routes_over(nonblocking, {.untrusted = true}), only(transfer_route::buffered));
     EXPECT_EQ(routes_over(nonblocking, {.route = transfer_route::buffered}),
               only(transfer_route::buffered));
@@ -79,8 +80,8 @@ TEST_P(send_routes, what_cannot_make_it_wait_is_sent_without_memory) {
     EXPECT_EQ(routes_over(kind, {.route = transfer_route::sendfile}),
               only(transfer_route::buffered));
   }
-  EXPECT_EQ(routes_over("pipe"), only(transfer_route::splice));
-  EXPECT_EQ(routes_over("pipe", {.untrusted = true}), only(transfer_route::splice));
+  EXPECT_TRUE(routes_over("pipe").has(transfer_route::splice));
+  EXPECT_TRUE(routes_over("pipe", {.untrusted = true}).has(transfer_route::splice));
   EXPECT_EQ(routes_over("pipe", {.route = transfer_route::buffered}),
             only(transfer_route::buffered));
 }

@@ -12,8 +12,9 @@ namespace {
 std::optional<double> number(std::string_view text) {
   if (text == "+Inf") return std::numeric_limits<double>::infinity();
   double value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const char* const first = text.data();
+  const char* const end = first + text.size();
+  const auto [stop, error] = std::from_chars(first, end, value);
   return error == std::errc() && stop == end ? std::optional(value) : std::nullopt;
 }
 
@@ -22,8 +23,9 @@ labels parse_labels(std::string_view text) {
   labels found;
   while (!text.empty()) {
     const std::size_t equals = text.find("=\"");
-    const std::size_t end = equals == text.npos ? text.npos : text.find('"', equals + 2);
-    if (end == text.npos) break;
+    const std::size_t end =
+        equals == std::string_view::npos ? std::string_view::npos : text.find('"', equals + 2);
+    if (end == std::string_view::npos) break;
     found.emplace(text.substr(0, equals), text.substr(equals + 2, end - equals - 2));
     text.remove_prefix(std::min(end + 2, text.size()));
   }
@@ -32,12 +34,13 @@ labels parse_labels(std::string_view text) {
 
 std::optional<sample> parse_line(std::string_view line) {
   const std::size_t space = line.rfind(' ');
-  if (line.starts_with('#') || space == line.npos) return std::nullopt;
+  if (line.starts_with('#') || space == std::string_view::npos) return std::nullopt;
   const auto value = number(line.substr(space + 1));
   if (!value) return std::nullopt;
   const std::string_view key = line.substr(0, space);
   const std::size_t brace = key.find('{');
-  if (brace == key.npos) return sample{.name = std::string(key), .with = {}, .value = *value};
+  if (brace == std::string_view::npos)
+    return sample{.name = std::string(key), .with = {}, .value = *value};
   if (!key.ends_with('}')) return std::nullopt;
   return sample{.name = std::string(key.substr(0, brace)),
                 .with = parse_labels(key.substr(brace + 1, key.size() - brace - 2)),
