@@ -1,12 +1,11 @@
 #pragma once
 
-/// Everything but what is heavy and for few: <weir/future.hpp>. `file.hpp` and `task.hpp` are what
+/// Everything but what is heavy or for few: <weir/future.hpp>, <weir/daemon.hpp>. `file.hpp` and `task.hpp` are what
 /// most programs need.
 #include "weir/buffer.hpp"       // IWYU pragma: export
 #include "weir/buffer_pool.hpp"  // IWYU pragma: export
 #include "weir/callback.hpp"     // IWYU pragma: export
 #include "weir/commit.hpp"       // IWYU pragma: export
-#include "weir/daemon.hpp"       // IWYU pragma: export
 #include "weir/driver.hpp"       // IWYU pragma: export
 #include "weir/file.hpp"         // IWYU pragma: export
 #include "weir/file_system.hpp"  // IWYU pragma: export
