@@ -1,7 +1,7 @@
 #pragma once
 
-/// Everything but what is heavy or for few: <weir/future.hpp>, <weir/daemon.hpp>. `file.hpp` and `task.hpp` are what
-/// most programs need.
+/// Everything but what is heavy or for few: <weir/future.hpp>, <weir/daemon.hpp>. `file.hpp` and
+/// `task.hpp` are what most programs need.
 #include "weir/buffer.hpp"       // IWYU pragma: export
 #include "weir/buffer_pool.hpp"  // IWYU pragma: export
 #include "weir/callback.hpp"     // IWYU pragma: export
