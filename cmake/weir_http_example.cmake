@@ -9,7 +9,6 @@ add_executable(http_file_server
   examples/http_file_server/connection.cc
   examples/http_file_server/client_socket.cc
   examples/http_file_server/file_cache.cc
-  examples/http_file_server/page_cache.cc
   examples/http_file_server/request.cc
   examples/http_file_server/target.cc
   examples/http_file_server/conditions.cc

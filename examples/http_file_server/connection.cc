@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "listing.hpp"
-#include "page_cache.hpp"
 #include "target.hpp"
+#include "weir/transfer.hpp"
 
 namespace http_file_server {
 namespace {
@@ -217,7 +217,7 @@ weir::task<bool> connection::send_response() {
 weir::task<weir::result<connection::progress>> connection::send_some(std::string_view head) {
   if (left_ == 0) co_return send_parts(head, {});
   if (const auto length = std::min(left_, sendfile_max);
-      length >= sendfile_min && all_cached(file_->file.native_handle(), offset_, length)) {
+      length >= sendfile_min && weir::all_cached(file_->file.native_handle(), offset_, length)) {
     co_return co_await send_from_cache(head, length);
   }
   borrowed_block block(site_.blocks);

@@ -154,4 +154,10 @@ struct copy_part {
 task<transfer_outcome> copy_file(file& from, file& to, copy_part part = {},
                                  transfer_options options = {});
 
+/// Whether the page cache has every page of a range that is not empty, so that sendfile(2) and
+/// splice(2) will not wait for the disk: cachestat(2), Linux 6.5. A page on its way from the disk
+/// counts. False, too, where the kernel does not say: it is older, or the file is neither the
+/// caller's nor writable to it. Any thread.
+bool all_cached(int fd, std::uint64_t offset, std::uint64_t length) noexcept;
+
 }  // namespace weir

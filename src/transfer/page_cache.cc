@@ -1,9 +1,9 @@
-#include "transfer/page_cache.hpp"
-
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace weir::detail {
+#include "weir/transfer.hpp"
+
+namespace weir {
 namespace {
 
 // <linux/mman.h> of Debian 12 does not have these yet. The number is the same on every architecture
@@ -39,4 +39,4 @@ bool all_cached(int fd, std::uint64_t offset, std::uint64_t length) noexcept {
   return found.cached >= last - first + 1;
 }
 
-}  // namespace weir::detail
+}  // namespace weir

@@ -14,7 +14,6 @@
 #include "transfer/account.hpp"
 #include "transfer/copy.hpp"
 #include "transfer/endpoint.hpp"
-#include "transfer/page_cache.hpp"
 #include "transfer/pieces.hpp"
 #include "transfer/reading.hpp"
 #include "transfer/waiting.hpp"

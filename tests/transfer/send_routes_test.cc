@@ -10,7 +10,6 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "transfer/page_cache.hpp"
 #include "transfer/transfer_support.hpp"
 
 namespace weir::testing {
@@ -61,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(drivers, send_routes, ::testing::ValuesIn(driver_names_
 // Not by that way alone: what leaves the page cache meanwhile goes through memory.
 TEST_P(send_routes, what_cannot_make_it_wait_is_sent_without_memory) {
   file from = patterned(large);
-  if (!detail::all_cached(from.native_handle(), 0, large)) {
+  if (!all_cached(from.native_handle(), 0, large)) {
     GTEST_SKIP() << "SKIPPED: the kernel does not say what is in the page cache";
   }
   const auto routes_over = [&](std::string_view kind, transfer_options options = {}) {
