@@ -74,6 +74,10 @@ class driver {
   /// a close for which nothing can be waited. Answers as the operation would. Any thread.
   virtual std::int32_t perform_now(const request& what) noexcept;
 
+  /// What a new name is made of: getrandom(2), or what a simulated disk draws from its seed.
+  /// Errors: those of getrandom(2). Any thread.
+  virtual result<std::uint64_t> random_bits() noexcept;
+
   /// Makes a blocked `reap` return, or the next one if none is blocked. Any thread.
   virtual void wake() noexcept = 0;
 
