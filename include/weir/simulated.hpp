@@ -209,10 +209,12 @@ struct seed_range {
 struct explore_options {
   /// The disk each run is given, but for its seed.
   simulated_options disk = {};
-  /// 0: for each seed, the power fails at each operation in turn, and after the last. Otherwise at
-  /// so many of these moments, drawn from the seed.
+  /// 0: for each seed, the power fails at each operation in turn, and when the scenario has ended.
+  /// Otherwise at so many of these moments, drawn from the seed.
   unsigned power_failures = 0;
-  /// Also run without a power failure, and check that, with all that was not synced kept.
+  /// Also run without a power failure, and check that, with all that was not synced kept. Else the
+  /// first run of each seed, which tells how many moments there are, is the one in which the power
+  /// fails at the end.
   bool also_without = true;
   /// How many threads; 0 is as many as there are processors. The outcome does not depend on it.
   unsigned threads = 0;
@@ -223,6 +225,7 @@ struct explore_options {
 struct simulated_failure {
   std::uint64_t seed = 0;
   std::uint64_t power_off_after = 0;       ///< operations; 0 for a run without a power failure
+  std::uint64_t operations = 0;            ///< of the scenario; fewer: it had ended by then
   std::vector<simulated_fault_at> faults;  ///< without any of these it does not fail
   std::string what;                        ///< what the check said, or what was thrown
   std::string trace;                       ///< up to the power failure, then of the check
@@ -257,11 +260,15 @@ exploration explore(seed_range seeds, const explored& what, const explore_option
 ///    power failure, and must do the same in every run with the same seed.
 ///  - `check(simulation, const Notes&)` is a task<std::string>, run on the disk that has power
 ///  again,
-///    with a new context. It says what is wrong, "" where nothing is.
+///    with a new context and without new faults. It says what is wrong, "" where nothing is.
 ///  - `Notes` is made anew for each run.
 ///
+/// A run fails, too, where either throws, waits for what nobody will bring, or comes to no end:
+/// goes on for 100 000 turns of its context without power, or beyond 10 million operations. What
+/// such a one has in memory is given up, not freed.
+///
 /// Runs in several threads at once: what both share beyond their arguments is not to be changed.
-/// What either throws is a failure. Throws what making a disk or a context throws.
+/// Throws std::system_error where a disk or its driver cannot be made.
 template <class Notes, class Scenario, class Check>
 exploration explore(seed_range seeds, Scenario scenario, Check check,
                     const explore_options& options = {}) {
