@@ -4,7 +4,6 @@
 #include <chrono>
 #include <utility>
 
-#include "clock.hpp"
 #include "file_state.hpp"
 #include "misuse.hpp"
 #include "weir/io_context.hpp"
@@ -53,7 +52,7 @@ void commit_group::prepare() noexcept {
   step_ = step::pausing;
   if (pause_.in_flight()) return;  // from before: it ends this one the sooner
   const std::int64_t most = std::min(took_ns_, longest_pause_ns);
-  pause_.args = timeout_request(std::chrono::nanoseconds(most));
+  pause_.args = timeout_request(*file_.context, std::chrono::nanoseconds(most));
   start(*file_.context, pause_, &file_);
 }
 
@@ -70,7 +69,7 @@ void commit_group::begin() noexcept {
   bool full = false;
   for (const barrier* each = served_; each != nullptr; each = each->next_) full |= each->full_;
   const request what{.op = full ? opcode::fsync : opcode::fdatasync, .fd = file_.fd};
-  began_ns_ = monotonic_now_ns();
+  began_ns_ = file_.context->now_ns();
   in_flight_.emplace(file_.context, what, &file_);
   if (in_flight_->ready()) return ended();  // poisoned since they joined
   in_flight_->begin(continuation::calling<&commit_group::ended>(*this));
@@ -80,7 +79,7 @@ void commit_group::begin() noexcept {
 // it.
 void commit_group::ended() noexcept {
   const std::int32_t answer = in_flight_->answer();
-  took_ns_ = monotonic_now_ns() - began_ns_;
+  took_ns_ = file_.context->now_ns() - began_ns_;
   in_flight_.reset();
   barrier* each = std::exchange(served_, nullptr);
   const bool more = waiting_ != nullptr;

@@ -1,8 +1,7 @@
 #include "file_state.hpp"
 
-#include <unistd.h>
-
 #include "commit_group.hpp"
+#include "weir/io_context.hpp"
 
 namespace weir::detail {
 
@@ -34,7 +33,8 @@ void file_state::act_when_idle() noexcept {
     start(*context, *std::exchange(closing_, nullptr), nullptr);
     return;
   }
-  ::close(fd);
+  // Of what a close on the way of an error answers nobody can be told.
+  perform_now(*context, {.op = opcode::close, .fd = fd});
   delete this;
 }
 

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include <new>
 
 #include "file_state.hpp"
+#include "weir/io_context.hpp"
 
 namespace weir {
 namespace detail {
@@ -157,7 +157,7 @@ bool list_state::go_on() noexcept {
     }
     default:
       // Cancelled before it began, by a context that shuts down: the descriptor must not leak.
-      if (answer() == -ECANCELED) set_answer(::close(args.fd) == 0 ? 0 : -errno);
+      if (answer() == -ECANCELED) set_answer(perform_now(*context(), args));
       if (error_ == 0) error_ = answer();
       return false;
   }

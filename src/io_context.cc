@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <utility>
 
-#include "clock.hpp"
 #include "file_state.hpp"
 #include "fork_guard.hpp"
 #include "misuse.hpp"
@@ -32,6 +31,8 @@ io_context::io_context(std::unique_ptr<driver> driver) noexcept
     detail::misuse("an io_context was made without a driver; check open_driver's result");
   may_read_ = driver_->context_may_read();
 }
+
+std::int64_t io_context::now_ns() const noexcept { return driver_->now_ns(); }
 
 io_context::~io_context() {
   if (fork_generation_ == detail::fork_generation()) shut_down();
@@ -337,14 +338,18 @@ bool read_at_once(io_context& context, operation& op, file_state* file) noexcept
   return false;
 }
 
-request timeout_request(std::chrono::nanoseconds duration) noexcept {
-  const std::int64_t now = monotonic_now_ns();
+std::int32_t perform_now(io_context& on, const request& what) noexcept {
+  return on.driver_->perform_now(what);
+}
+
+request timeout_request(const io_context& on, std::chrono::nanoseconds duration) noexcept {
+  const std::int64_t now = on.now_ns();
   const std::int64_t pause = std::clamp<std::int64_t>(duration.count(), 0, INT64_MAX - now);
   return {.op = opcode::timeout, .offset = static_cast<std::uint64_t>(now + pause)};
 }
 
 void sleep_state::begin(continuation next) noexcept {
-  args = timeout_request(duration_);
+  args = timeout_request(*context(), duration_);
   awaited_operation::begin(next);
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "opcode_names.hpp"
+
 namespace weir {
 namespace detail {
 
@@ -19,43 +21,6 @@ double log_histogram::least_of(std::size_t bucket) noexcept {
 }
 
 namespace {
-
-// As they are called in request.hpp.
-constexpr std::array<std::string_view, opcode_count> opcode_names = {"nop",
-                                                                     "read",
-                                                                     "write",
-                                                                     "readv",
-                                                                     "writev",
-                                                                     "fsync",
-                                                                     "fdatasync",
-                                                                     "openat",
-                                                                     "close",
-                                                                     "statx",
-                                                                     "ftruncate",
-                                                                     "fallocate",
-                                                                     "openat2",
-                                                                     "renameat",
-                                                                     "unlinkat",
-                                                                     "mkdirat",
-                                                                     "linkat",
-                                                                     "symlinkat",
-                                                                     "fadvise",
-                                                                     "madvise",
-                                                                     "sync_file_range",
-                                                                     "splice",
-                                                                     "copy_file_range",
-                                                                     "clone_range",
-                                                                     "getdents",
-                                                                     "fgetxattr",
-                                                                     "fsetxattr",
-                                                                     "poll",
-                                                                     "timeout",
-                                                                     "register_memory",
-                                                                     "forget_memory",
-                                                                     "cancel"};
-static_assert(!opcode_names.back().empty(), "every opcode has a name");
-
-std::string_view name_of(opcode op) noexcept { return opcode_names[static_cast<unsigned>(op)]; }
 
 latency_report report_of(const log_histogram& ticks, double ns_per_tick) {
   const auto in_ns = [&](double count) {

@@ -67,6 +67,13 @@ class driver {
   /// waiting and without the queue.
   virtual at_once try_at_once([[maybe_unused]] operation& op) noexcept { return at_once::never; }
 
+  /// CLOCK_MONOTONIC, which timeouts go by, or the time of a simulated disk. Any thread.
+  virtual std::int64_t now_ns() const noexcept;
+
+  /// Carries `what` out on the calling thread, blocking, past the queue and all that is in flight:
+  /// a close for which nothing can be waited. Answers as the operation would. Any thread.
+  virtual std::int32_t perform_now(const request& what) noexcept;
+
   /// Makes a blocked `reap` return, or the next one if none is blocked. Any thread.
   virtual void wake() noexcept = 0;
 
@@ -78,7 +85,8 @@ class driver {
 /// What `open_driver` is asked for.
 struct driver_options {
   /// "" for the best that is available, or the name of one: "uring", "linux_aio", "threads",
-  /// "sync", or "daemon:NAME", a daemon that carries it out (`weir serve`, docs/daemon.md). Before
+  /// "sync", or "daemon:NAME", a daemon that carries it out (`weir serve`, docs/daemon.md), or
+  /// "simulated", "simulated:SEED", a new empty disk in memory (<weir/simulated.hpp>). Before
   /// it may stand, outermost first, what it is to be wrapped in: "merging:uring"
   /// (<weir/merging.hpp>), or "merging:" for the best in that. Where the driver's own name is
   /// missing, the environment variable WEIR_DRIVER stands for it.

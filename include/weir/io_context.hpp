@@ -26,8 +26,11 @@ class sleep_state : public awaited_operation {
   std::chrono::nanoseconds duration_;
 };
 
-/// The request that completes at `duration` from now.
-request timeout_request(std::chrono::nanoseconds duration) noexcept;
+/// The request that completes at `duration` from now, by the context's clock.
+request timeout_request(const io_context& on, std::chrono::nanoseconds duration) noexcept;
+
+/// `driver::perform_now`.
+std::int32_t perform_now(io_context& on, const request& what) noexcept;
 
 }  // namespace detail
 
@@ -110,6 +113,9 @@ class io_context {
   /// Awaiting it continues on this context's thread, from its loop.
   io_void_sender schedule() noexcept { return {this, request{}}; }
 
+  /// CLOCK_MONOTONIC in nanoseconds, or the time of the simulated disk that it is on. Any thread.
+  std::int64_t now_ns() const noexcept;
+
   /// Awaiting it continues not before `duration` has passed, in CLOCK_MONOTONIC time; ECANCELED if
   /// it is cancelled before. Sleeping takes no thread, and no room in the queue.
   sleep_sender sleep_for(std::chrono::nanoseconds duration) noexcept { return {*this, duration}; }
@@ -145,6 +151,7 @@ class io_context {
   // What pthread_self(3) answers, too, in one instruction instead of a call: every start asks.
   static const void* this_thread() noexcept { return __builtin_thread_pointer(); }
 
+  friend std::int32_t detail::perform_now(io_context&, const request&) noexcept;
   friend bool detail::read_at_once(io_context&, operation&, detail::file_state*) noexcept;
 
   bool spend_on(std::uint64_t bytes) noexcept;

@@ -137,7 +137,7 @@ class deadline_state : public guarding_state<typename Sender::state_type> {
 
   void begin(continuation next) noexcept {
     this->continue_with(next);
-    due_ = timeout_request(duration_);
+    due_ = timeout_request(this->context(), duration_);
     if (this->context().on_own_thread()) return arm();
     control_.start(this->context(), {}, continuation::calling<&deadline_state::arm>(*this));
   }

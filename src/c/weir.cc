@@ -398,7 +398,8 @@ int weir_sleep(weir_context* context, weir_op* op, uint64_t nanoseconds, weir_do
                void* user) {
   constexpr std::uint64_t most = INT64_MAX;
   const std::chrono::nanoseconds duration(static_cast<std::int64_t>(std::min(nanoseconds, most)));
-  return start(context, op, weir::detail::timeout_request(duration), done, user);
+  if (context == nullptr) return -EINVAL;
+  return start(context, op, weir::detail::timeout_request(cpp(context), duration), done, user);
 }
 
 int weir_nop(weir_context* context, weir_op* op, weir_done* done, void* user) {

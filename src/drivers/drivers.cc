@@ -8,6 +8,7 @@
 //   threads.cc        a pool of threads and blocking calls
 //   sync.cc           performs at submit: the smallest driver, and documentation
 //   daemon.cc         "daemon:NAME": a daemon's, in another process; opened only if asked for
+//   simulated.cc      "simulated", "simulated:SEED": a disk in memory, with faults; the same
 //   worker_pool.*     the threads that the others share
 //   readiness.*       what those without a ring wait on: polls, timeouts, and being woken
 //   poll_set.*        polls by epoll; poll_list.hpp which are in flight
@@ -31,8 +32,10 @@
 
 #include "drivers/drivers.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -40,6 +43,7 @@
 #include "drivers/refusal.hpp"
 #include "weir/daemon.hpp"
 #include "weir/merging.hpp"
+#include "weir/simulated.hpp"
 
 namespace weir {
 namespace {
@@ -73,6 +77,7 @@ constexpr std::array wrappers = {
 };
 
 constexpr std::string_view client_name = "daemon";
+constexpr std::string_view simulated_name = "simulated";
 
 constexpr unsigned default_threads = 16;
 
@@ -158,9 +163,39 @@ opened_or_error open_client(std::string_view name, const detail::driver_limits& 
   return std::unexpected(tried.back().error);
 }
 
+// A disk of its own, without faults, that is gone with the driver.
+opened_or_error open_simulated_disk(std::string_view seed, const detail::driver_limits& limits,
+                                    std::vector<driver_report>& tried) {
+  simulated_options options{.trace = false};
+  const auto [end, error] = std::from_chars(seed.begin(), seed.end(), options.seed);
+  if (!seed.empty() && (error != std::errc{} || end != seed.end())) {
+    tried.push_back({.name = simulated_name,
+                     .error = detail::errno_code(EINVAL),
+                     .reason = "'" + std::string(seed) + "' is no seed",
+                     .advice = "give a number: simulated:7"});
+    return std::unexpected(tried.back().error);
+  }
+  const auto disk = simulated_disk::make(options);
+  if (!disk) return std::unexpected(disk.error());
+  auto opened = disk->open_driver(limits.queue_depth);
+  if (opened) {
+    tried.push_back({.name = simulated_name, .available = true});
+    return opened;
+  }
+  tried.push_back({.name = simulated_name,
+                   .error = opened.error(),
+                   .reason = "eventfd(2) answered: " + opened.error().message(),
+                   .advice = "raise the limit of open files (ulimit -n)"});
+  return opened;
+}
+
 opened_or_error open_by_name(std::string_view name, const detail::driver_limits& limits,
                              std::vector<driver_report>& tried) {
   const std::size_t colon = name.find(':');
+  if (name.substr(0, colon) == simulated_name) {
+    return open_simulated_disk(name.substr(std::min(name.size(), simulated_name.size() + 1)),
+                               limits, tried);
+  }
   if (colon == std::string_view::npos) return open_unwrapped(name, limits, tried);
   const std::string_view wanted = name.substr(0, colon);
   if (wanted == client_name) return open_client(name.substr(colon + 1), limits, tried);

@@ -133,6 +133,10 @@ class faulty_driver final : public driver {
 
   void submit(operation_queue& staged) noexcept override;
   void reap(operation_queue& completed, deadline until) noexcept override;
+  std::int64_t now_ns() const noexcept override { return inner_->now_ns(); }
+  std::int32_t perform_now(const request& what) noexcept override {
+    return inner_->perform_now(what);
+  }
   int fd() const noexcept override { return inner_->fd(); }
 
   // Remembered, because what is reaped on the way may take the inner driver's wake with it.

@@ -121,6 +121,10 @@ class measured_driver final : public driver {
   }
 
   void wake() noexcept override { inner_->wake(); }
+  std::int64_t now_ns() const noexcept override { return inner_->now_ns(); }
+  std::int32_t perform_now(const request& what) noexcept override {
+    return inner_->perform_now(what);
+  }
   int fd() const noexcept override { return inner_->fd(); }
 
  private:

@@ -124,7 +124,8 @@ std::int64_t read_window::ask_cache(std::span<std::byte> into) noexcept {
   do {
     count = preadv2_directly(file_.fd, to, position_, how);
   } while (count == -EINTR);
-  if (count == -EOPNOTSUPP || count == -ENOSYS) {  // this file system cannot tell
+  // This file system cannot tell; or it is a simulated disk's, and no descriptor of the kernel's.
+  if (count == -EOPNOTSUPP || count == -ENOSYS || count == -EBADF) {
     asks_cache_ = false;
     return nothing;
   }

@@ -107,17 +107,28 @@ void ready_slot::opened(slot_operation& op) noexcept {
   post(ready::opened, failure_);
 }
 
+// 0, or why a file cannot be ready: it has no offsets.
+int ready_slot::why_not_ready(int fd) const noexcept {
+  struct statx status{};
+  const request what{.op = opcode::statx,
+                     .fd = fd,
+                     .flags = AT_EMPTY_PATH,
+                     .mode = STATX_TYPE,
+                     .address = const_cast<char*>(""),
+                     .offset = reinterpret_cast<std::uintptr_t>(&status)};
+  if (const auto answer = perform_now(*owner_.context, what); answer < 0) return -answer;
+  if (S_ISDIR(status.stx_mode)) return EISDIR;
+  return S_ISREG(status.stx_mode) || S_ISBLK(status.stx_mode) ? 0 : ESPIPE;
+}
+
 std::error_code ready_slot::settle_opened(int fd) noexcept {
-  struct stat status{};
-  const int flags = ::fcntl(fd, F_GETFL);
-  int error = ::fstat(fd, &status) < 0 ? errno : 0;
-  if (error == 0 && S_ISDIR(status.st_mode)) error = EISDIR;
-  if (error == 0 && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) error = ESPIPE;
-  if (error == 0 && ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) error = errno;
-  if (error != 0) {
-    ::close(fd);
+  const auto flags = static_cast<int>(how_.flags);
+  if (const int error = why_not_ready(fd); error != 0) {
+    perform_now(*owner_.context, {.op = opcode::close, .fd = fd});
     return errno_code(error);
   }
+  // A simulated disk's descriptor has no such flag, and is none for fcntl(2), either.
+  ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   file_ = {.context = owner_.context,
            .fd = fd,
            .direct = (flags & O_DIRECT) != 0,
@@ -356,7 +367,7 @@ void ready_slot::go_on_closing() noexcept {
 void ready_slot::closed(slot_operation& op) noexcept {
   std::int32_t answer = op.answer();
   // Cancelled before it began: the descriptor must not leak.
-  if (answer == -ECANCELED && file_.fd >= 0) answer = ::close(file_.fd) < 0 ? -errno : 0;
+  if (answer == -ECANCELED && file_.fd >= 0) answer = perform_now(*owner_.context, closing_.args);
   if (writing_.error()) failure_ = writing_.error();
   if (!failure_ && answer < 0) failure_ = errno_code(-answer);
   reading_.end();

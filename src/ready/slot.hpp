@@ -101,6 +101,7 @@ class ready_slot {
 
   std::error_code unusable() const noexcept;
   void begin_to_open() noexcept;
+  int why_not_ready(int fd) const noexcept;
   std::error_code settle_opened(int fd) noexcept;
   bool may_read() const noexcept;
   std::unexpected<std::error_code> wait_to_read() noexcept;

@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-#include "../clock.hpp"
 
 namespace weir {
 namespace {
@@ -145,7 +144,7 @@ void ready_files::table::flush_later(detail::ready_slot& slot) noexcept {
   const std::lock_guard lock(mutex_);
   if (slot.flush_at != 0) return;
   slot.flush_at =
-      detail::monotonic_now_ns() + std::chrono::nanoseconds(options_.flush_after).count();
+      thread_->context().now_ns() + std::chrono::nanoseconds(options_.flush_after).count();
   slot.next_to_flush = nullptr;
   (first_to_flush_ != nullptr ? last_to_flush_->next_to_flush : first_to_flush_) = &slot;
   last_to_flush_ = &slot;
@@ -161,7 +160,7 @@ void ready_files::table::arm() noexcept {
 }
 
 void ready_files::table::flush_what_is_due() noexcept {
-  const std::int64_t now = detail::monotonic_now_ns();
+  const std::int64_t now = thread_->context().now_ns();
   std::unique_lock lock(mutex_);
   armed_ = false;
   while (first_to_flush_ != nullptr && first_to_flush_->flush_at <= now && !ending_) {

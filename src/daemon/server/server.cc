@@ -72,7 +72,7 @@ task<> daemon_server::state::serve() {
   const request readable{.op = opcode::poll, .fd = socket_.get(), .flags = POLLIN};
   while (co_await steps_.perform(readable) > 0) {
     if (accept_one()) continue;
-    const auto pause = detail::timeout_request(std::chrono::milliseconds(100));
+    const auto pause = detail::timeout_request(shared_.context, std::chrono::milliseconds(100));
     if (co_await steps_.perform(pause) < 0) break;
   }
   socket_.reset();

@@ -61,7 +61,7 @@ task<int> transfer::ready(int fd, unsigned events) {
     if ((seen & (events | POLLHUP)) != 0) co_return 0;
     if ((seen & half_closed) == 0) break;
   }
-  const auto pause = timeout_request(std::chrono::milliseconds(10));
+  const auto pause = timeout_request(steps_.context(), std::chrono::milliseconds(10));
   co_return -co_await steps_.perform(pause);
 }
 
@@ -170,7 +170,7 @@ bool transfer::give_receiver(endpoint& to) noexcept {
 // A receiver that comes in the same turn as the time limit wins.
 task<int> transfer::receiver_given(endpoint& into) {
   awaited_receiver_ = &into;
-  const std::int32_t waited = co_await perform(timeout_request(server().options.open_timeout));
+  const std::int32_t waited = co_await perform(timeout_request(steps_.context(), server().options.open_timeout));
   const bool given = std::exchange(awaited_receiver_, nullptr) == nullptr;
   if (stopped() != 0) co_return stopped();
   if (given) co_return 0;
