@@ -94,7 +94,9 @@ struct simulated_latency {
 };
 
 /// One fault, by what it befell: the place of the operation in the order in which the disk took
-/// them, from 1 on, and of a write the page, from 0 on.
+/// them, from 1 on, and which of its changes, from 0 on: of a write, pages. What is `lost` may also
+/// be all of an operation that was in flight (UINT32_MAX), or that the one during which the power
+/// failed made anything durable (UINT32_MAX - 1).
 struct simulated_fault_at {
   std::uint64_t operation = 0;
   std::uint32_t part = 0;
@@ -163,8 +165,9 @@ class simulated_disk {
   /// The power fails now: what is in flight has happened or not, and completes with ENODEV, as does
   /// whatever is started from now on.
   void power_off();
-  /// The same, as soon as `operations()` operations have been carried out, before the last of them
-  /// is answered. 0 takes that back.
+  /// The same, as soon as so many operations have been carried out, before the last of them is
+  /// answered; where that is a sync, or a write with one, it may not have come to it. 0 takes that
+  /// back.
   void power_off_after(std::uint64_t operations);
   bool is_on() const;
 
