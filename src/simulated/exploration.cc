@@ -1,6 +1,7 @@
 #include <string>
 #include <string_view>
 
+#include "simulated/faults.hpp"
 #include "weir/simulated.hpp"
 
 namespace weir {
@@ -23,13 +24,19 @@ std::string moment_of(const simulated_failure& failure) {
   return "the power failing after " + counted(failure.power_off_after, "operation");
 }
 
+std::string part_of(const simulated_fault_at& fault) {
+  if (fault.part == detail::simulated::whole_operation) return ", all of it";
+  if (fault.part == detail::simulated::its_sync) return ", its sync";
+  if (fault.part != 0) return ", part " + std::to_string(fault.part);
+  return {};
+}
+
 std::string faults_of(const simulated_failure& failure) {
   if (failure.faults.empty()) return "It takes no fault.\n";
   std::string text = "It takes " + counted(failure.faults.size(), "fault") + ":\n";
   for (const simulated_fault_at& each : failure.faults) {
-    text += "  operation " + std::to_string(each.operation);
-    if (each.part != 0) text += ", page " + std::to_string(each.part);
-    text.append(": ").append(name_of(each.what)).append(1, '\n');
+    text += "  operation " + std::to_string(each.operation) + part_of(each) + ": ";
+    text += std::string(name_of(each.what)) + '\n';
   }
   return text;
 }
@@ -40,10 +47,11 @@ std::string exploration::report() const {
   const std::string looked_at = counted(seeds, "seed") + ", " + counted(runs, "run") + ", " +
                                 counted(operations, "operation");
   if (!failure) return looked_at + ": nothing failed.\n";
-  return "Seed " + std::to_string(failure->seed) + " fails, " + moment_of(*failure) + ":\n  " +
-         failure->what + '\n' + faults_of(*failure) + "It was found with " + looked_at +
-         ", and happens again with the seeds {.first = " + std::to_string(failure->seed) +
-         ", .count = 1}.\n" + failure->trace;
+  const std::string seed = std::to_string(failure->seed);
+  return "Seed " + seed + " fails, " + moment_of(*failure) + ":\n  " + failure->what + '\n' +
+         faults_of(*failure) + "It is the shortest failure that was found, with " + looked_at +
+         ".\nIt happens again with the seeds {.first = " + seed + ", .count = 1}.\n" +
+         failure->trace;
 }
 
 }  // namespace weir

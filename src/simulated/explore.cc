@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "signal_mask.hpp"
+#include "simulated/random.hpp"
 #include "simulated/shrink.hpp"
 #include "simulated/trial.hpp"
 
@@ -34,32 +35,14 @@ struct seed_outcome {
   bool ends_it() const noexcept { return failure || thrown; }
 };
 
-/// Splitmix64: Steele, Lea and Flood 2014.
-class numbers {
- public:
-  explicit numbers(std::uint64_t seed) noexcept : state_(seed) {}
-  /// 1 to `last`; that one is a little more likely than another is of no weight here.
-  std::uint64_t up_to(std::uint64_t last) noexcept { return next() % last + 1; }
-
- private:
-  std::uint64_t next() noexcept {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
-
-  std::uint64_t state_;
-};
-
 /// `count` of 1 to `last`, each once, in their order (Floyd's algorithm); all where there are not
 /// so many, or `count` is 0.
 std::set<std::uint64_t> drawn_from(std::uint64_t last, std::uint64_t count, std::uint64_t seed) {
   if (count == 0) count = last;
   std::set<std::uint64_t> drawn;
-  numbers next(seed);
+  const random_source random(seed);
   for (std::uint64_t i = last - std::min(count, last); i < last; ++i) {
-    const std::uint64_t each = next.up_to(i + 1);
+    const std::uint64_t each = 1 + random.below(i + 1, purpose::moment, i);
     drawn.insert(drawn.contains(each) ? i + 1 : each);
   }
   return drawn;

@@ -26,6 +26,7 @@ enum class purpose : std::uint8_t {
   keep_rate,
   cut,
   stop,
+  moment,
 };
 
 /// Draws by counter: what is drawn for an operation depends on the seed and the operation's number,
