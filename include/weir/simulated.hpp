@@ -94,7 +94,9 @@ struct simulated_latency {
 };
 
 /// One fault, by what it befell: the place of the operation in the order in which the disk took
-/// them, from 1 on, and of a write the page, from 0 on.
+/// them, from 1 on, and which of its changes, from 0 on: of a write, pages. What is `lost` may also
+/// be all of an operation that was in flight (UINT32_MAX), or that the one during which the power
+/// failed made anything durable (UINT32_MAX - 1).
 struct simulated_fault_at {
   std::uint64_t operation = 0;
   std::uint32_t part = 0;
@@ -163,8 +165,9 @@ class simulated_disk {
   /// The power fails now: what is in flight has happened or not, and completes with ENODEV, as does
   /// whatever is started from now on.
   void power_off();
-  /// The same, as soon as `operations()` operations have been carried out, before the last of them
-  /// is answered. 0 takes that back.
+  /// The same, as soon as so many operations have been carried out, before the last of them is
+  /// answered; where that is a sync, or a write with one, it may not have come to it. 0 takes that
+  /// back.
   void power_off_after(std::uint64_t operations);
   bool is_on() const;
 
@@ -209,10 +212,12 @@ struct seed_range {
 struct explore_options {
   /// The disk each run is given, but for its seed.
   simulated_options disk = {};
-  /// 0: for each seed, the power fails at each operation in turn, and after the last. Otherwise at
-  /// so many of these moments, drawn from the seed.
+  /// 0: for each seed, the power fails at each operation in turn, and when the scenario has ended.
+  /// Otherwise at so many of these moments, drawn from the seed.
   unsigned power_failures = 0;
-  /// Also run without a power failure, and check that, with all that was not synced kept.
+  /// Also run without a power failure, and check that, with all that was not synced kept. Else the
+  /// first run of each seed, which tells how many moments there are, is the one in which the power
+  /// fails at the end.
   bool also_without = true;
   /// How many threads; 0 is as many as there are processors. The outcome does not depend on it.
   unsigned threads = 0;
@@ -223,6 +228,7 @@ struct explore_options {
 struct simulated_failure {
   std::uint64_t seed = 0;
   std::uint64_t power_off_after = 0;       ///< operations; 0 for a run without a power failure
+  std::uint64_t operations = 0;            ///< of the scenario; fewer: it had ended by then
   std::vector<simulated_fault_at> faults;  ///< without any of these it does not fail
   std::string what;                        ///< what the check said, or what was thrown
   std::string trace;                       ///< up to the power failure, then of the check
@@ -257,11 +263,15 @@ exploration explore(seed_range seeds, const explored& what, const explore_option
 ///    power failure, and must do the same in every run with the same seed.
 ///  - `check(simulation, const Notes&)` is a task<std::string>, run on the disk that has power
 ///  again,
-///    with a new context. It says what is wrong, "" where nothing is.
+///    with a new context and without new faults. It says what is wrong, "" where nothing is.
 ///  - `Notes` is made anew for each run.
 ///
+/// A run fails, too, where either throws, waits for what nobody will bring, or comes to no end:
+/// goes on for 100 000 turns of its context without power, or beyond 10 million operations. What
+/// such a one has in memory is given up, not freed.
+///
 /// Runs in several threads at once: what both share beyond their arguments is not to be changed.
-/// What either throws is a failure. Throws what making a disk or a context throws.
+/// Throws std::system_error where a disk or its driver cannot be made.
 template <class Notes, class Scenario, class Check>
 exploration explore(seed_range seeds, Scenario scenario, Check check,
                     const explore_options& options = {}) {

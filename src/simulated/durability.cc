@@ -26,6 +26,10 @@ std::string text_of(const name_change& change) {
 // What fails counts as clean afterwards, so nobody tries again: Rebello et al., "Can applications
 // recover from fsync failures?", USENIX ATC 2020.
 std::int32_t file_system::sync(inode& file) {
+  if (power_fails_ && fate_.befalls(simulated_fault::lost, 0.5, now_.number, its_sync)) {
+    meet({now_.number, its_sync, simulated_fault::lost}, &file);
+    return 0;  // which nobody hears
+  }
   if (!file.is_directory() && befalls(simulated_fault::sync_failed)) {
     meet({now_.number, 0, simulated_fault::sync_failed}, &file);
     forget_waiting(file);

@@ -8,6 +8,11 @@
 
 namespace weir::detail::simulated {
 
+/// `simulated_fault_at::part` of what is lost and is no change: of an operation that was in flight
+/// when the power failed, all of it; or that it made anything durable.
+inline constexpr std::uint32_t whole_operation = UINT32_MAX;
+inline constexpr std::uint32_t its_sync = UINT32_MAX - 1;
+
 /// Decides which faults happen, and how long things take.
 class fate {
  public:

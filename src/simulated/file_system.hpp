@@ -40,6 +40,8 @@ class file_system {
   /// Remembers a fault.
   void meet(const simulated_fault_at& fault, const inode* of = nullptr, std::string names = {});
 
+  /// What is carried out from now on is cut short: whether it still makes anything durable is drawn.
+  void power_fails_now() noexcept { power_fails_ = true; }
   /// Decides what is left of all that waits; then only that is there.
   void lose_power();
   /// Becomes what is on the disk.
@@ -143,6 +145,7 @@ class file_system {
   std::uint64_t sequence_ = 0;      // of changes
   std::deque<inode_number> dirty_;  // files of which something waits, oldest first
   current now_;
+  bool power_fails_ = false;
   std::uint64_t power_failures_ = 0;
   std::uint64_t cut_ = UINT64_MAX;  // of `sequence`: from here on all is lost
   double loss_rate_ = 0;

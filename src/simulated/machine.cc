@@ -8,8 +8,6 @@ namespace weir::detail::simulated {
 namespace {
 
 constexpr std::int32_t no_power = -ENODEV;
-/// `simulated_fault_at::part` of an operation that was in flight when the power failed.
-constexpr std::uint32_t whole_operation = UINT32_MAX;
 
 // What is not an operation on the disk.
 bool is_aside(opcode op) noexcept {
@@ -81,8 +79,10 @@ bool machine::step(deadline until) {
   const in_flight next = events_.back();
   events_.pop_back();
   now_ns_ = std::max(now_ns_, next.at_ns);
+  const bool is_last = next.number != 0 && ++carried_out_ == fails_after_;
+  if (is_last) disk_.power_fails_now();
   const std::int32_t value = disk_.carry_out(next.op->args, next.number, next.from->number);
-  if (next.number != 0 && ++carried_out_ == fails_after_) {
+  if (is_last) {
     answer(next, no_power);  // nobody hears of it any more
     power_off();
   } else {
@@ -143,6 +143,7 @@ std::int32_t machine::cancel(client& from, const request& what) noexcept {
 
 // Of what was in flight, some had happened.
 void machine::finish_in_disorder() {
+  disk_.power_fails_now();
   std::sort_heap(events_.begin(), events_.end());
   for (auto next = events_.rbegin(); next != events_.rend(); ++next) {
     if (next->number != 0) {

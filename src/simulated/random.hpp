@@ -27,6 +27,7 @@ enum class purpose : std::uint8_t {
   cut,
   stop,
   name,
+  moment,
 };
 
 /// Draws by counter: what is drawn for an operation depends on the seed and the operation's number,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "opcode_names.hpp"
+#include "simulated/faults.hpp"
 #include "simulated/random.hpp"
 
 namespace weir::detail::simulated {
@@ -48,7 +49,13 @@ std::string text_of_operation(const event& what) {
 std::string text_of_fault(const event& what) {
   std::string text = "   ! ";
   text += name_of(what.fault);
-  if (what.part != 0) text += ", page " + std::to_string(what.part);
+  if (what.part == whole_operation) {
+    text += ", all of it";
+  } else if (what.part == its_sync) {
+    text += ", its sync";
+  } else if (what.part != 0) {
+    text += ", page " + std::to_string(what.part);
+  }
   if (what.file != 0) text += ", of i" + std::to_string(what.file);
   if (!what.names.empty()) text += ", of " + what.names;
   return text;
