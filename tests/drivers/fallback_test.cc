@@ -7,7 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
+#include <list>
+#include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -190,6 +194,31 @@ TEST_F(fallback, every_driver_says_that_descriptors_are_lacking) {
     expect_success(
         [&] { expect_refused(open_with_descriptors(0, name, tried_), EMFILE, "RLIMIT_NOFILE"); });
   }
+}
+
+// The largest queues, and no address space for them: some of it the kernel is asked for, some
+// `new`.
+TEST_F(fallback, a_lack_of_memory_is_an_answer_and_no_exception) {
+  if (address_sanitizer || thread_sanitizer) {
+    GTEST_SKIP() << "SKIPPED: a sanitizer needs the address space";
+  }
+  expect_success([&] {
+    rlimit little{};
+    ASSERT_EQ(::getrlimit(RLIMIT_AS, &little), 0);
+    little.rlim_cur = 1;
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+    // What the heap had free of it.
+    std::list<std::unique_ptr<std::byte[]>> hoarded;
+    while (auto* more = new (std::nothrow) std::byte[256 * 1024]) hoarded.emplace_back(more);
+    unsigned refused = 0;
+    for (const std::string_view name : driver_names) {
+      const auto opened = open_driver({.name = name, .queue_depth = 16'384}, tried_);
+      if (opened) continue;
+      ++refused;
+      expect_refused(opened, ENOMEM, "memory");
+    }
+    EXPECT_GT(refused, 0u);
+  });
 }
 
 // Invariant 29
