@@ -1,0 +1,19 @@
+#include "campaign/faults/faults.hpp"
+
+#include <array>
+
+namespace weir::campaign {
+namespace {
+
+constexpr std::array table = {
+    &descriptors_exhausted,
+    &locked_memory_exhausted,
+    &address_space_exhausted,
+    &signal_storm,
+};
+
+}  // namespace
+
+std::span<const fault* const> all_faults() { return table; }
+
+}  // namespace weir::campaign

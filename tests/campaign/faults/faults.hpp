@@ -1,0 +1,12 @@
+#pragma once
+
+#include "campaign/fault.hpp"
+
+namespace weir::campaign {
+
+extern const fault descriptors_exhausted;
+extern const fault locked_memory_exhausted;
+extern const fault address_space_exhausted;
+extern const fault signal_storm;
+
+}  // namespace weir::campaign
