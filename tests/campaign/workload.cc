@@ -84,6 +84,7 @@ void workload::run(std::size_t operations) {
 void workload::start_next(slot& in) {
   --left_;
   ++running_;
+  in.begun = ++now_;
   in.does = choose_kind();
   in.op.start(context_, prepare(in));
 }
@@ -168,6 +169,9 @@ void workload::judge(const slot& in) {
       return judge_read(in);
     case kind::write:
       return judge_write(in);
+    case kind::sync:
+      if (in.op.answer() == 0) synced_ = std::max(synced_, in.begun);
+      return;
     case kind::poll:
       return trial_.expect(in.op.answer() < 0 || in.op.answer() == POLLIN, "a poll was not POLLIN");
     case kind::pause: {
@@ -196,24 +200,30 @@ void workload::judge_write(const slot& in) {
   written.in_use = false;
   written.known = in.op.answer() == static_cast<std::int32_t>(block_size);
   written.version = in.version;
+  written.acknowledged = now_ + 1;  // a sync that is begun from now on covers it
+}
+
+bool workload::is_certain(const block& one) const noexcept {
+  return one.known && (!only_synced_ || one.acknowledged <= synced_);
 }
 
 bool workload::holds(std::size_t at, std::span<const std::byte> found) const {
   const block& expected = blocks_[at];
-  if (!expected.known) return true;
+  if (!is_certain(expected)) return true;
   if (expected.version == 0) return static_cast<bool>(testing::holds_only(found, std::byte{0}));
   return static_cast<bool>(testing::holds_pattern(found, at * block_size, expected.version));
 }
 
-void workload::verify() {
+void workload::verify(std::size_t count) {
   const std::span<std::byte> found = slots_.front()->memory;
-  for (std::size_t at = 0; at < blocks_.size(); ++at) {
-    if (!blocks_[at].known) continue;
+  for (std::size_t at = 0; at < count; ++at) {
+    if (!is_certain(blocks_[at])) continue;
     const auto offset = static_cast<off_t>(at * block_size);
     if (::pread(file_.get(), found.data(), found.size(), offset) < 0) {
       trial_.data_missing(in_words("block ", at, ": ", name_of_error(errno)));
     } else if (!holds(at, found)) {
-      trial_.data_missing(in_words("block ", at, " does not hold what was written"));
+      trial_.data_missing(in_words(options_.path.substr(options_.path.rfind('/') + 1), ": block ",
+                                   at, " does not hold what was written"));
     }
   }
 }

@@ -40,8 +40,17 @@ class workload {
   /// The two, driven to the end on this thread.
   void run(std::size_t operations);
 
+  /// Operations of the last `begin` that have not been started.
+  std::size_t left() const noexcept { return left_; }
+
+  /// From now on only what was written before a successful sync must be there: a file system that
+  /// gives up drops from the page cache what it could not write back.
+  void cache_may_be_lost() noexcept { only_synced_ = true; }
+
   /// Looks at the whole file, past weir: what was written and acknowledged is there.
-  void verify();
+  void verify() { verify(blocks_.size()); }
+  /// The same of its first blocks.
+  void verify(std::size_t count);
 
   /// The memory of all its transfers, at a multiple of its block size.
   std::span<std::byte> memory() noexcept { return memory_; }
@@ -51,9 +60,10 @@ class workload {
 
   /// What is known of a block.
   struct block {
-    unsigned version = 0;  ///< of the pattern that it holds; 0 for zeros
-    bool known = true;     ///< false from a failed write until the next that succeeds
-    bool in_use = false;   ///< by an operation
+    unsigned version = 0;            ///< of the pattern that it holds; 0 for zeros
+    bool known = true;               ///< false from a failed write until the next that succeeds
+    bool in_use = false;             ///< by an operation
+    std::uint64_t acknowledged = 0;  ///< when that was
   };
 
   /// One of `depth` operations in flight, again and again.
@@ -63,6 +73,7 @@ class workload {
     kind does = kind::read;
     std::size_t at = 0;    // its block
     unsigned version = 0;  // written there
+    std::uint64_t begun = 0;
     std::span<std::byte> memory;
   };
 
@@ -77,6 +88,7 @@ class workload {
   void judge(const slot& in);
   void judge_read(const slot& in);
   void judge_write(const slot& in);
+  bool is_certain(const block& one) const noexcept;
   bool holds(std::size_t at, std::span<const std::byte> found) const;
 
   trial& trial_;
@@ -93,6 +105,9 @@ class workload {
   std::size_t left_ = 0;     // to be started
   std::size_t running_ = 0;  // started, not ended
   unsigned writes_ = 0;
+  std::uint64_t now_ = 0;     // counts what is begun, for the order of events
+  std::uint64_t synced_ = 0;  // what was acknowledged until then is on the disk
+  bool only_synced_ = false;
 };
 
 }  // namespace weir::campaign

@@ -9,6 +9,10 @@ constexpr std::array table = {
     &descriptors_exhausted,
     &locked_memory_exhausted,
     &address_space_exhausted,
+    &full_tmpfs,
+    &full_ext4,
+    &read_only_remount,
+    &device_errors,
     &signal_storm,
 };
 

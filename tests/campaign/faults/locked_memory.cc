@@ -1,10 +1,7 @@
-#include <linux/capability.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 
+#include "campaign/capability.hpp"
 #include "campaign/faults/faults.hpp"
 #include "campaign/faults/limit.hpp"
 #include "campaign/workload.hpp"
@@ -15,15 +12,6 @@ namespace {
 constexpr std::array errors = {ENOMEM};
 constexpr rlim_t too_little = 16 * 1024;
 
-// Limits of locked memory do not bind who has it.
-void give_up_lock_capability() {
-  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  std::array<__user_cap_data_struct, 2> held{};
-  if (::syscall(SYS_capget, &header, held.data()) != 0) not_available("capget");
-  held[0].effective &= ~(1U << CAP_IPC_LOCK);
-  if (::syscall(SYS_capset, &header, held.data()) != 0) not_available("capset");
-}
-
 /// Answers what became of the hint.
 std::int32_t tell_of(trial& now, io_context& context, opcode op, std::span<std::byte> memory) {
   tracked hint(now);
@@ -33,7 +21,7 @@ std::int32_t tell_of(trial& now, io_context& context, opcode op, std::span<std::
 }
 
 void strike(trial& now) {
-  give_up_lock_capability();
+  give_up_capability(CAP_IPC_LOCK);  // limits of locked memory do not bind who has it
   const auto context = now.open_context();
   workload work(now, *context, {.path = now.directory() + "/file"});
   {
