@@ -13,6 +13,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/support.hpp"
@@ -109,6 +110,19 @@ TEST_F(fallback, works_where_io_uring_is_forbidden) {
     context.run();
     EXPECT_TRUE(answered(op, 1000));
     EXPECT_TRUE(holds_pattern(memory, 0));
+  });
+}
+
+TEST_F(fallback, knows_a_seccomp_filter_of_one_thread_alone) {
+  expect_success([&] {
+    std::thread confined([&] {
+      refuse_system_call(SYS_io_uring_setup, EPERM);
+      expect_opened(open(), {"uring", "linux_aio"});
+    });
+    confined.join();
+    expect_report(tried_[0], EPERM, "seccomp");
+    tried_.clear();
+    expect_opened(open(), {"uring"});
   });
 }
 
