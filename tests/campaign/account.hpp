@@ -21,23 +21,25 @@ struct account {
   counter completed;
   counter completed_twice;
   counter data_missing;                 ///< succeeded, and yet a block does not hold what it must
+  counter crashed;                      ///< processes that the try has started
   counter leaked;                       ///< descriptors, threads, allocations, mappings
   counter odd;                          ///< anything else that must not be; the remarks say what
   std::array<counter, errors> refused;  ///< what answered this errno, as expected
   std::atomic<bool> skipped;            ///< the remarks say why
   std::atomic<bool> ended;              ///< to its end, whatever it found
 
-  /// Appends a line to the remarks, as long as there is room. The context's thread or the main one,
-  /// whichever runs the try.
+  /// Appends a line to the remarks, as long as there is room. Any thread.
   void remark(std::string_view line) noexcept {
-    if (remarked + line.size() + 1 > remarks.size()) return;
-    std::ranges::copy(line, remarks.begin() + static_cast<std::ptrdiff_t>(remarked));
-    remarked += line.size();
-    remarks[remarked++] = '\n';
+    const std::size_t at = remarked.fetch_add(line.size() + 1);
+    if (at + line.size() + 1 > remarks.size()) return;
+    std::ranges::copy(line, remarks.begin() + static_cast<std::ptrdiff_t>(at));
+    remarks[at + line.size()] = '\n';
   }
-  std::string_view all_remarks() const noexcept { return {remarks.data(), remarked}; }
+  std::string_view all_remarks() const noexcept {
+    return {remarks.data(), std::min(remarked.load(), remarks.size())};
+  }
 
-  std::size_t remarked;
+  std::atomic<std::size_t> remarked;
   std::array<char, 4096> remarks;
 };
 

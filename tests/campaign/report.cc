@@ -71,6 +71,7 @@ void row::add(const attempt& one) {
     refused[error] += said.refused[error];
   }
   lost += said.started - said.completed + said.completed_twice + said.data_missing;
+  crashed += said.crashed;
   leaked += said.leaked;
   odd += said.odd;
   hung += one.how == ending::hung ? 1 : 0;

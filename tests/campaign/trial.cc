@@ -50,6 +50,11 @@ void trial::odd(std::string_view what) noexcept {
   account_.remark(what);
 }
 
+void trial::crashed(std::string_view what) noexcept {
+  account_.crashed.fetch_add(1);
+  account_.remark(what);
+}
+
 void trial::leaked(std::uint64_t count, std::string_view what) noexcept {
   account_.leaked.fetch_add(count);
   account_.remark(in_words(count, " ", what, " leaked"));

@@ -73,6 +73,8 @@ class trial {
   void expect_felt(int error) noexcept;
   /// Opening a driver may fail only with one of the fault's errors.
   void expect_opened_or_refused(const result<std::unique_ptr<weir::driver>>& opened) noexcept;
+  /// Of a process that the try has started.
+  void crashed(std::string_view what) noexcept;
   void leaked(std::uint64_t count, std::string_view what) noexcept;
 
  private:

@@ -14,6 +14,9 @@ constexpr std::array table = {
     &read_only_remount,
     &device_errors,
     &signal_storm,
+    &fork_in_flight,
+    &many_outstanding,
+    &io_uring_removed,
 };
 
 }  // namespace

@@ -12,5 +12,8 @@ extern const fault full_ext4;
 extern const fault read_only_remount;
 extern const fault device_errors;
 extern const fault signal_storm;
+extern const fault fork_in_flight;
+extern const fault many_outstanding;
+extern const fault io_uring_removed;
 
 }  // namespace weir::campaign
