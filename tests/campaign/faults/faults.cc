@@ -16,6 +16,7 @@ constexpr std::array table = {
     &signal_storm,
     &fork_in_flight,
     &many_outstanding,
+    &clock_jumps,
     &io_uring_removed,
 };
 

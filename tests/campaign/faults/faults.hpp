@@ -14,6 +14,7 @@ extern const fault device_errors;
 extern const fault signal_storm;
 extern const fault fork_in_flight;
 extern const fault many_outstanding;
+extern const fault clock_jumps;
 extern const fault io_uring_removed;
 
 }  // namespace weir::campaign

@@ -1,15 +1,9 @@
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "campaign/faults/faults.hpp"
-#include "campaign/words.hpp"
+#include "campaign/faults/forked.hpp"
 #include "campaign/workload.hpp"
 
 namespace weir::campaign {
@@ -30,22 +24,11 @@ struct busy {
 
 // A child has its parent's memory, and must leave its parent's I/O alone: by destroying its copy of
 // everything, or by doing nothing of the kind.
-[[noreturn]] void be_forked(busy& copy, bool destroys) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (destroys) {
-    copy.context.reset();
-    copy.buffered.reset();
-    copy.direct.reset();
-  }
-  ::_exit(0);
-}
-
-void expect_ended_well(trial& now, pid_t child) {
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return now.odd("a forked child cannot be waited for");
-  }
-  if (status != 0) now.crashed(in_words("a forked child ended with status ", status));
+void be_forked(busy& copy, bool destroys) {
+  if (!destroys) return;
+  copy.context.reset();
+  copy.buffered.reset();
+  copy.direct.reset();
 }
 
 void strike(trial& now) {
@@ -56,10 +39,7 @@ void strike(trial& now) {
     parent.buffered->begin(operations);
     parent.direct->begin(operations);
     testing::drive_until(*parent.context, [&] { return parent.direct->left() <= operations / 2; });
-    const pid_t child = ::fork();
-    if (child < 0) not_available("fork");
-    if (child == 0) be_forked(parent, i % 2 == 0);
-    children.push_back(child);
+    children.push_back(fork_and_run([&] { be_forked(parent, i % 2 == 0); }));
     testing::drive_until(*parent.context,
                          [&] { return parent.buffered->is_done() && parent.direct->is_done(); });
   }
