@@ -37,6 +37,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -106,13 +107,22 @@ driver_report unknown(const char* kind, std::string_view name, const auto& rows)
           .advice = std::move(advice)};
 }
 
+// What a driver allocates for itself may be lacking like what the kernel allocates for it.
+detail::opened_driver open_row(const row& which, const detail::driver_limits& limits) {
+  try {
+    return which.open(limits);
+  } catch (const std::bad_alloc&) {
+    return std::unexpected(detail::refusal{"new", ENOMEM});
+  }
+}
+
 // With no name, the first by default that is available.
 opened_or_error open_unwrapped(std::string_view name, const detail::driver_limits& limits,
                                std::vector<driver_report>& tried) {
   std::error_code last = make_error_code(errc::no_driver);
   for (const row& candidate : table) {
     if (name.empty() ? !candidate.by_default : candidate.name != name) continue;
-    auto opened = candidate.open(limits);
+    auto opened = open_row(candidate, limits);
     if (opened) {
       tried.push_back({.name = candidate.name, .available = true});
       return std::move(*opened);
