@@ -18,9 +18,13 @@ function(weir_fuzzer name)
   add_dependencies(fuzzers fuzz_${name})
 endfunction()
 
+set(weir_differential_sources
+  tests/differential/script.cc tests/differential/world.cc tests/differential/asking.cc)
+
 # The daemon, and those who speak with it.
 weir_fuzzer(protocol_frame)
-# What the kernel answers.
+# The drivers.
+weir_fuzzer(drivers ${weir_differential_sources})
 weir_fuzzer(directory_entries)
 # The daemon's process, and what is said of it.
 weir_fuzzer(environment)
