@@ -31,10 +31,12 @@
 
 #include "drivers/drivers.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <ranges>
 #include <utility>
 
 #include "drivers/refusal.hpp"
@@ -71,6 +73,9 @@ constexpr std::array wrappers = {
                 }},
     wrapper_row{"faulty", &detail::wrap_faulty},
 };
+
+/// Each is a call within the other, and takes memory for a whole queue.
+constexpr std::size_t wrappers_most = 8;
 
 constexpr std::string_view client_name = "daemon";
 
@@ -158,18 +163,43 @@ opened_or_error open_client(std::string_view name, const detail::driver_limits& 
   return std::unexpected(tried.back().error);
 }
 
+const wrapper_row* find_wrapper(std::string_view name) noexcept {
+  const auto found = std::ranges::find(wrappers, name, &wrapper_row::name);
+  return found != wrappers.end() ? &*found : nullptr;
+}
+
+driver_report wrapped_too_often() {
+  return {.error = make_error_code(errc::no_driver),
+          .reason = "a driver is wrapped in more than " + std::to_string(wrappers_most) + " others",
+          .advice = "do with fewer"};
+}
+
 opened_or_error open_by_name(std::string_view name, const detail::driver_limits& limits,
                              std::vector<driver_report>& tried) {
-  const std::size_t colon = name.find(':');
-  if (colon == std::string_view::npos) return open_unwrapped(name, limits, tried);
-  const std::string_view wanted = name.substr(0, colon);
-  if (wanted == client_name) return open_client(name.substr(colon + 1), limits, tried);
-  for (const wrapper_row& with : wrappers) {
-    if (with.name != wanted) continue;
-    return wrap(with, open_by_name(name.substr(colon + 1), limits, tried), limits, tried);
+  const auto refused = [&tried](driver_report why) {
+    tried.push_back(std::move(why));
+    return std::unexpected(tried.back().error);
+  };
+  std::vector<const wrapper_row*> outermost_first;
+  bool by_a_daemon = false;
+  for (std::size_t colon = name.find(':'); colon != std::string_view::npos && !by_a_daemon;
+       colon = name.find(':')) {
+    const std::string_view wanted = name.substr(0, colon);
+    name.remove_prefix(colon + 1);
+    by_a_daemon = wanted == client_name;
+    if (by_a_daemon) continue;
+    outermost_first.push_back(find_wrapper(wanted));
+    if (outermost_first.back() == nullptr) {
+      return refused(unknown("driver that wraps a driver", wanted, wrappers));
+    }
+    if (outermost_first.size() > wrappers_most) return refused(wrapped_too_often());
   }
-  tried.push_back(unknown("driver that wraps a driver", wanted, wrappers));
-  return std::unexpected(make_error_code(errc::no_driver));
+  auto opened =
+      by_a_daemon ? open_client(name, limits, tried) : open_unwrapped(name, limits, tried);
+  for (const wrapper_row* with : std::views::reverse(outermost_first)) {
+    opened = wrap(*with, std::move(opened), limits, tried);
+  }
+  return opened;
 }
 
 }  // namespace
