@@ -144,6 +144,7 @@ std::expected<void, refusal> daemon_driver::await_attached() noexcept {
   if (count < 0) return std::unexpected(refusal{"the daemon's answer", -count});
   if (count != sizeof(answer)) return std::unexpected(refusal{"the daemon's answer", ECONNRESET});
   const auto said = read_as<answer>(message_.bytes());
+  if (!is_sound(said)) return std::unexpected(refusal{"attach", EPROTO});
   if (said.status != 0) return std::unexpected(refusal{"attach", -said.status});
   if (said.kind != message::attached) return std::unexpected(refusal{"attach", EPROTO});
   return {};
