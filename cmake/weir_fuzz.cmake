@@ -23,9 +23,16 @@ set(weir_differential_sources
 
 # The daemon, and those who speak with it.
 weir_fuzzer(protocol_frame)
+weir_fuzzer(operations_session)
+weir_fuzzer(daemon_answers)
 # The drivers.
 weir_fuzzer(drivers ${weir_differential_sources})
+weir_fuzzer(driver_name)
 weir_fuzzer(directory_entries)
+# Streams.
+weir_fuzzer(reader)
+weir_fuzzer(writer)
+weir_fuzzer(streambuf)
 # The daemon's process, and what is said of it.
 weir_fuzzer(environment)
 target_link_libraries(fuzz_environment PRIVATE weir_life)
@@ -45,3 +52,13 @@ weir_fuzzer(http_conditions
 foreach(name http_request http_conditions)
   target_include_directories(fuzz_${name} PRIVATE examples/http_file_server)
 endforeach()
+# The command: all of it but its main function, and not faster than it takes to compile.
+get_target_property(weir_command_sources weir_cli SOURCES)
+list(REMOVE_ITEM weir_command_sources tools/weir/main.cc)
+weir_fuzzer(command_line ${weir_command_sources})
+target_include_directories(fuzz_command_line PRIVATE tools/weir)
+target_compile_definitions(fuzz_command_line PRIVATE WEIR_VERSION="${PROJECT_VERSION}")
+target_compile_options(fuzz_command_line PRIVATE -O0)
+target_link_libraries(fuzz_command_line PRIVATE
+  weir_life weir_report CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::xxhash
+  PkgConfig::ncurses)

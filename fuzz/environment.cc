@@ -1,47 +1,25 @@
 // What a service manager, or whoever starts a daemon, may have put into the environment: three
 // texts with a NUL between them, for LISTEN_FDS, NOTIFY_SOCKET and the daemon's name.
 
-#include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 
 #include "daemon/life/activation.hpp"
 #include "daemon/life/notification.hpp"
 #include "support/promise.hpp"
+#include "support/texts.hpp"
+#include "support/variable.hpp"
 #include "weir/daemon.hpp"
 
 namespace {
 
+using weir::fuzzing::next_text;
 using weir::fuzzing::promise;
-
-/// A variable of the environment, in memory of its own: setenv(3) never frees what it was given.
-class variable {
- public:
-  explicit variable(std::string_view name) : name_(std::string(name) + '=') {}
-
-  void set(std::string_view value) {
-    const std::string text = name_ + std::string(value.substr(0, text_.size() - name_.size() - 1));
-    std::memcpy(text_.data(), text.c_str(), text.size() + 1);
-    promise(::putenv(text_.data()) == 0);
-  }
-
- private:
-  std::string name_;
-  std::array<char, 4096> text_{};
-};
-
-std::string_view next_text(std::string_view& texts) {
-  const std::size_t end = std::min(texts.find('\0'), texts.size());
-  const std::string_view text = texts.substr(0, end);
-  texts.remove_prefix(std::min(end + 1, texts.size()));
-  return text;
-}
+using weir::fuzzing::variable;
 
 }  // namespace
 

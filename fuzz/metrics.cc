@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/promise.hpp"
+#include "support/texts.hpp"
 #include "top/samples.hpp"
 #include "top/view.hpp"
 
@@ -25,11 +26,9 @@ snapshot taken_at(std::chrono::seconds when, std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string input(reinterpret_cast<const char*>(data), size);
-  const std::string_view text = input;
-  const std::size_t end = std::min(text.find('\0'), text.size());
-  const snapshot before = taken_at(std::chrono::seconds(1), text.substr(0, end));
-  const snapshot now =
-      taken_at(std::chrono::seconds(2), text.substr(std::min(end + 1, text.size())));
+  std::string_view text = input;
+  const snapshot before = taken_at(std::chrono::seconds(1), weir::fuzzing::next_text(text));
+  const snapshot now = taken_at(std::chrono::seconds(2), text);
   promise(shown(before, now).size() >= 5);
   promise(nlohmann::json::accept(as_json(before, now)));
   return 0;
