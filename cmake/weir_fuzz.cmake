@@ -25,6 +25,7 @@ set(weir_differential_sources
 weir_fuzzer(protocol_frame)
 weir_fuzzer(operations_session)
 weir_fuzzer(daemon_answers)
+weir_fuzzer(remote_operations)
 # The drivers.
 weir_fuzzer(drivers ${weir_differential_sources})
 weir_fuzzer(driver_name)

@@ -84,15 +84,16 @@ class impostor {
     co_await weir::when_all(ask(*client), lie(std::move(connection), with, on_the_connection));
   }
 
-  // Whatever it says, in the end there is an end.
+  // Once: who asks again finds nobody there.
   task<> lie(descriptor connection, std::span<const std::byte> with, bool on_the_connection) {
-    co_await context_.poll(connection.get(), POLLIN);
+    const descriptor here = std::move(connection);
+    co_await context_.poll(here.get(), POLLIN);
     received_message asked;
-    promise(asked.receive(connection.get()) > 0);
+    promise(asked.receive(here.get()) > 0);
     promise(check(asked.as_frame()).has_value());
     const descriptor channel(asked.take_descriptor(0));
     if (on_the_connection) {
-      promise(send_message(connection.get(), with.first(std::min(with.size(), frame_max))) == 0);
+      promise(send_message(here.get(), with.first(std::min(with.size(), frame_max))) == 0);
     } else {
       promise(::write(channel.get(), with.data(), with.size()) ==
               static_cast<ssize_t>(with.size()));
