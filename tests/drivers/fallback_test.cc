@@ -311,6 +311,23 @@ TEST_F(fallback, does_not_know_a_driver_of_another_name) {
   });
 }
 
+// Found by fuzz/driver_name.cc.
+TEST_F(fallback, wraps_no_driver_more_often_than_there_is_a_use_for) {
+  const auto wrapped = [](int times) {
+    std::string name;
+    for (int i = 0; i < times; ++i) name += "merging:";
+    return name + "sync";
+  };
+  EXPECT_TRUE(open_driver({.name = wrapped(8)}).has_value());
+  std::vector<driver_report> tried;
+  const std::string too_often = wrapped(100'000);
+  const auto opened = open_driver({.name = too_often}, tried);
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error(), errc::no_driver);
+  ASSERT_FALSE(tried.empty());
+  EXPECT_NE(tried.back().reason.find("more than 8"), std::string::npos) << tried.back().reason;
+}
+
 TEST_F(fallback, wraps_a_driver_as_its_name_says) {
   expect_success([&] {
     expect_opened(open("merging:threads"), {"threads"});
