@@ -33,6 +33,6 @@ target_compile_options(durability PRIVATE ${WEIR_TEST_OPTIONS})
 weir_test(cuts_test tests/durability/real/cuts_test.cc
   tests/durability/real/cuts.cc tests/durability/real/recording.cc)
 
-add_test(NAME durability_disks COMMAND durability disks --seconds 30 --seed 1)
-add_test(NAME durability_kills COMMAND durability kills --seconds 10 --seed 1)
+add_test(NAME durability_disks COMMAND durability disks --seconds 24 --seed 1)
+add_test(NAME durability_kills COMMAND durability kills --seconds 8 --seed 1)
 set_tests_properties(durability_disks durability_kills PROPERTIES SKIP_RETURN_CODE 77)

@@ -23,7 +23,7 @@ struct copied_file {
 };
 
 // The large one takes several blocks of the copier's.
-constexpr std::array files{copied_file{"small", 3000}, copied_file{"large", 1300000}};
+constexpr std::array files{copied_file{"small", 3000}, copied_file{"large", 700000}};
 
 std::string path_of(const surroundings& where, std::string_view directory, std::string_view name) {
   return where.directory + '/' + std::string(directory) + '/' + std::string(name);

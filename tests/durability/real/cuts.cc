@@ -29,25 +29,37 @@ std::vector<segment> segments_of(const disk_history& history) {
   return all;
 }
 
-template <class T>
-const T& one_of(const std::vector<T>& all, generator& random) {
-  return all[random() % all.size()];
+void leave_at_most(std::size_t most, std::vector<cut>& all, generator& random) {
+  while (all.size() > most) {
+    all[random() % all.size()] = all.back();
+    all.pop_back();
+  }
 }
 
 // A segment without writes adds nothing to the disk: of the flushes around it the later one is the
 // harder, since more has been promised by then.
-std::vector<cut> cuts_at_flushes(const std::vector<segment>& segments, std::size_t most,
-                                 generator& random) {
+std::vector<cut> cuts_at_flushes(const std::vector<segment>& segments) {
   std::vector<cut> all;
   for (std::size_t index = 0; index + 1 < segments.size(); ++index) {
     const std::uint64_t flushed = segments[index + 1].begin;
     const bool writes_follow = segments[index + 1].end > flushed;
     const bool is_last = index + 2 == segments.size();
-    if (writes_follow || is_last) all.push_back({flushed, flushed, remainder::none, 0});
+    if (writes_follow || is_last) {
+      all.push_back({.stable = flushed, .position = flushed, .rest = remainder::none, .seed = 0});
+    }
   }
-  while (all.size() > most) {
-    all[random() % all.size()] = all.back();
-    all.pop_back();
+  return all;
+}
+
+// The last moment before a flush, with nothing left of what was written since the one before, where
+// something has been promised in between: it relies on what was flushed by then, or it is broken.
+std::vector<cut> cuts_behind_promises(const std::vector<segment>& segments,
+                                      const std::vector<std::uint64_t>& stamps) {
+  std::vector<cut> all;
+  for (const segment& each : segments) {
+    const auto first = std::ranges::lower_bound(stamps, each.begin);
+    if (first == stamps.end() || *first > each.end) continue;
+    all.push_back({.stable = each.begin, .position = each.end, .rest = remainder::none, .seed = 0});
   }
   return all;
 }
@@ -69,26 +81,15 @@ std::uint64_t position_within(const segment& where, const std::vector<std::uint6
   return where.begin + 1 + random() % (where.end - where.begin);
 }
 
-// The one in which a position is, or the one after it.
-const segment& segment_at(std::uint64_t position, const std::vector<segment>& segments) {
-  const auto found = std::ranges::lower_bound(segments, position, {}, &segment::end);
-  return found != segments.end() ? *found : segments.back();
-}
-
-// Where nothing is left, the last moment before the next flush is the hardest.
 cut cut_between(const std::vector<segment>& segments, const std::vector<std::uint64_t>& stamps,
                 generator& random) {
   constexpr std::array rests{remainder::none, remainder::all, remainder::some, remainder::torn,
                              remainder::shredded};
-  const bool behind_promise = !stamps.empty() && random() % 2 == 0;
-  const segment& where =
-      behind_promise ? segment_at(one_of(stamps, random), segments) : one_of(segments, random);
-  cut made{.stable = where.begin,
-           .position = where.end,
-           .rest = rests.at(random() % rests.size()),
-           .seed = random()};
-  if (made.rest != remainder::none) made.position = position_within(where, stamps, random);
-  return made;
+  const segment& where = segments[random() % segments.size()];
+  return {.stable = where.begin,
+          .position = position_within(where, stamps, random),
+          .rest = rests.at(random() % rests.size()),
+          .seed = random()};
 }
 
 std::vector<std::uint64_t> stamps_of(const ledger& told, std::uint64_t last) {
@@ -128,8 +129,12 @@ std::vector<cut> choose_cuts(const disk_history& history, const ledger& told, st
   generator random(seed);
   const std::vector<segment> segments = segments_of(history);
   const std::vector<std::uint64_t> stamps = stamps_of(told, history.entries.size());
-  std::vector<cut> chosen = cuts_at_flushes(segments, (most + 1) / 2, random);
   const std::vector<segment> open = with_writes(segments);
+  std::vector<cut> chosen = cuts_at_flushes(segments);
+  leave_at_most((most + 1) / 2, chosen, random);
+  std::vector<cut> hardest = cuts_behind_promises(open, stamps);
+  leave_at_most((most - chosen.size() + 1) / 2, hardest, random);
+  chosen.insert(chosen.end(), hardest.begin(), hardest.end());
   while (!open.empty() && chosen.size() < most) {
     chosen.push_back(cut_between(open, stamps, random));
   }
@@ -138,15 +143,16 @@ std::vector<cut> choose_cuts(const disk_history& history, const ledger& told, st
   return chosen;
 }
 
-prepared_contents::prepared_contents(std::span<const std::byte> disk)
-    : base(disk.size(), false), stable(disk.size(), false) {
-  // What is all zeros stays untouched, and takes no memory.
-  constexpr std::size_t step = 65536;
-  for (std::size_t offset = 0; offset < disk.size(); offset += step) {
-    const auto part = disk.subspan(offset, std::min(step, disk.size() - offset));
-    if (std::ranges::all_of(part, [](std::byte each) { return each == std::byte{}; })) continue;
-    std::ranges::copy(part, base.span().subspan(offset).begin());
-    std::ranges::copy(part, stable.span().subspan(offset).begin());
+// What is the same is not written, so that what stays zero takes no memory.
+prepared_contents::prepared_contents(std::size_t disk_size, const disk_history& made)
+    : base(disk_size, false), stable(disk_size, false) {
+  for (const log_entry& each : made.entries) {
+    if (each.is_flush()) continue;
+    const auto bytes = made.bytes_of(each);
+    for (const mapped_memory* copy : {&base, &stable}) {
+      const auto place = copy->span().subspan(each.offset, each.length);
+      if (!std::ranges::equal(place, bytes)) std::ranges::copy(bytes, place.begin());
+    }
   }
 }
 

@@ -37,14 +37,15 @@ struct cut {
 
 std::string described(const cut& which);
 
-/// At most `most` cuts, in the order of the log: half of them at flushes, all if there are no more;
-/// the others between, where those right behind a promise are preferred.
+/// So many cuts, in the order of the log: half of them at flushes, of which none is taken twice;
+/// then behind promises, with nothing left that was not flushed; the others anywhere.
 std::vector<cut> choose_cuts(const disk_history& history, const ledger& told, std::size_t most,
                              std::uint64_t seed);
 
-/// Contents of a disk that every trial begins with, and a second copy to work on.
+/// Contents of a disk that every trial begins with, and a second copy to work on: a disk of zeros
+/// behind which there is this history.
 struct prepared_contents {
-  explicit prepared_contents(std::span<const std::byte> disk);
+  prepared_contents(std::size_t disk_size, const disk_history& made);
 
   mapped_memory base;
   mapped_memory stable;

@@ -29,7 +29,7 @@ class cuts_test : public ::testing::Test {
   }
 
   recording recorded_{disk_size};
-  prepared_contents empty_{recorded_.disk()};
+  prepared_contents empty_{disk_size, {}};
   ledger told_{[this] { return recorded_.position(); }};
 };
 

@@ -9,6 +9,8 @@
 #include <array>
 #include <cerrno>
 
+#include "support/support.hpp"
+
 namespace weir::real_disks {
 namespace {
 
@@ -85,10 +87,16 @@ mounted::~mounted() {
   if (is_mounted_) ::umount2(directory_.c_str(), MNT_DETACH);
 }
 
-std::error_code mounted::unmount() noexcept {
-  if (::umount2(directory_.c_str(), 0) != 0) return last_error();
-  is_mounted_ = false;
-  return {};
+// The kernel may let go of a file some time after the last close, as where a ring or a socket has
+// held it.
+std::error_code mounted::unmount() {
+  int error = 0;
+  testing::eventually([&] {
+    error = ::umount2(directory_.c_str(), 0) == 0 ? 0 : errno;
+    return error != EBUSY;
+  });
+  is_mounted_ = error != 0;
+  return {error, std::system_category()};
 }
 
 }  // namespace weir::real_disks

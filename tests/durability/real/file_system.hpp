@@ -35,8 +35,8 @@ class mounted {
 
   /// Why it could not be mounted.
   std::error_code error() const noexcept { return error_; }
-  /// Whoever still has something open there makes this fail, with EBUSY.
-  std::error_code unmount() noexcept;
+  /// EBUSY where somebody has something open there, for seconds.
+  std::error_code unmount();
 
  private:
   std::string directory_;

@@ -56,23 +56,45 @@ campaign_outcome carry_out(const std::string& what, const campaign_options& opti
   return what == "disks" ? cut_disks(options) : kill_processes(options);
 }
 
-/// What a developer waits for is one round; what runs at night are rounds of some minutes.
+/// So that a long run is divided: each round has a seed of its own.
 constexpr std::chrono::seconds longest_round{300};
 
+/// One round whole; a further one if it is over in time, going by those before.
+class round_clock {
+ public:
+  explicit round_clock(std::uint64_t seconds)
+      : end_(clock::now() + std::chrono::seconds(seconds)) {}
+  std::chrono::seconds time_for_next() const {
+    const auto left = std::chrono::duration_cast<std::chrono::seconds>(end_ - clock::now());
+    return std::clamp(left, std::chrono::seconds(0), longest_round);
+  }
+  bool has_time_after(clock::time_point last_began) const {
+    const clock::time_point now = clock::now();
+    return now + (now - last_began) / 2 < end_;
+  }
+
+ private:
+  clock::time_point end_;
+};
+
+void print_round(const progress& reached) {
+  std::printf("round %llu of seed %llu\n", static_cast<unsigned long long>(reached.round),
+              static_cast<unsigned long long>(reached.seed));
+}
+
 int carry_out_rounds(const arguments& asked) {
-  const auto end = clock::now() + std::chrono::seconds(asked.seconds);
+  const round_clock time(asked.seconds);
   progress reached = load(asked);
   campaign_outcome all;
+  clock::time_point began;
   do {
-    const auto left = std::chrono::duration_cast<std::chrono::seconds>(end - clock::now());
-    const campaign_options options{
-        .seed = scenarios::drawn(reached.seed, "round", reached.round),
-        .time = std::min(left, longest_round),
-        .all_file_systems = asked.seconds > static_cast<std::uint64_t>(longest_round.count()),
-        .only = asked.only};
-    std::printf("round %llu of seed %llu\n", static_cast<unsigned long long>(reached.round),
-                static_cast<unsigned long long>(reached.seed));
-    const campaign_outcome round = carry_out(asked.what, options);
+    began = clock::now();
+    print_round(reached);
+    const campaign_outcome round =
+        carry_out(asked.what, {.seed = scenarios::drawn(reached.seed, "round", reached.round),
+                               .time = time.time_for_next(),
+                               .all_file_systems = time.time_for_next() >= std::chrono::minutes(1),
+                               .only = asked.only});
     if (!round.skipped.empty()) {
       std::printf("SKIPPED: %s\n", round.skipped.c_str());
       return skipped;
@@ -84,7 +106,7 @@ int carry_out_rounds(const arguments& asked) {
       std::printf("cannot write %s\n", asked.resume.c_str());
       return 1;
     }
-  } while (clock::now() < end);
+  } while (time.has_time_after(began));
   std::printf("%zu %s, %zu failures\n", all.tried, asked.what == "disks" ? "cuts" : "kills",
               all.failed);
   return all.failed == 0 ? 0 : 1;

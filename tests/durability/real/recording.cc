@@ -23,6 +23,10 @@ mapped_memory::mapped_memory(std::size_t size, bool shared) : size_(size) {
 
 mapped_memory::~mapped_memory() { ::munmap(data_, size_); }
 
+void mapped_memory::clear() noexcept {
+  if (::madvise(data_, size_, MADV_REMOVE) != 0) std::ranges::fill(span(), std::byte{});
+}
+
 recording::recording(std::size_t disk_size)
     : disk_(disk_size, true),
       entries_(most_entries * sizeof(log_entry), true),

@@ -40,6 +40,8 @@ class mapped_memory {
   ~mapped_memory();
 
   std::span<std::byte> span() const noexcept { return {data_, size_}; }
+  /// All zeros again, and no memory taken; of what is shared.
+  void clear() noexcept;
 
  private:
   std::byte* data_;
@@ -59,6 +61,8 @@ class recording {
   bool flush() noexcept;
 
   // For the other.
+  /// The disk is all zeros.
+  void clear_disk() noexcept { disk_.clear(); }
   /// Forgets the log, and logs from now on.
   void start() noexcept;
   void stop() noexcept;

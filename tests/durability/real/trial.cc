@@ -25,13 +25,16 @@ laboratory::~laboratory() = default;
 std::error_code laboratory::prepare(const file_system& kind) {
   kind_ = kind;
   contents_.reset();
-  std::ranges::fill(recorded_.disk(), std::byte{});
+  recorded_.clear_disk();
+  disk_.forget_cached();
+  recorded_.start();
   if (const std::error_code failed = make_file_system(kind, disk_.path())) return failed;
   mounted there(kind, disk_.path(), mount_point_.path());
   if (there.error()) return there.error();  // a file system that this kernel does not have
   if (const std::error_code busy = there.unmount()) return busy;
+  recorded_.stop();
   disk_.forget_cached();
-  contents_ = std::make_unique<prepared_contents>(recorded_.disk());
+  contents_ = std::make_unique<prepared_contents>(disk_size, recorded_.history());
   return {};
 }
 
@@ -67,7 +70,9 @@ std::string laboratory::run(const trial& asked, ledger& told) {
     if (!done) return sentence("the scenario failed", done.error());
   }
   const std::error_code busy = there.unmount();
-  return busy ? sentence("cannot unmount", busy) : "";
+  if (!busy) return "";
+  is_lost_ = true;
+  return sentence("cannot unmount", busy);
 }
 
 void laboratory::check_cuts(const trial& asked, const disk_history& history, const ledger& told,
@@ -75,6 +80,7 @@ void laboratory::check_cuts(const trial& asked, const disk_history& history, con
   cut_disk cutter(history, *contents_, recorded_.disk());  // also puts all back at the end
   if (!outcome.error.empty()) return;
   for (const cut& each : choose_cuts(history, told, asked.cuts, asked.seed)) {
+    if (is_lost_) break;
     cutter.go_to(each);
     recorded_.start();
     if (each.rest == remainder::shredded && needs_repair()) ++outcome.repaired;
@@ -109,8 +115,10 @@ scenarios::violations laboratory::look(const trial& asked, const scenarios::prom
                                       .seed = asked.seed,
                                       .rounds = asked.rounds};
   scenarios::violations wrong = onlooker_->run(asked.tested.check(where, kept));
-  const std::error_code busy = there.unmount();
-  if (busy) wrong.push_back(sentence("cannot unmount", busy));
+  if (const std::error_code busy = there.unmount()) {
+    is_lost_ = true;
+    wrong.push_back(sentence("cannot unmount", busy));
+  }
   return wrong;
 }
 

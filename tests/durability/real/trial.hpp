@@ -51,6 +51,10 @@ class laboratory {
   /// Runs the scenario, then brings up the disk as it may be after each of the cuts, and checks.
   trial_outcome carry_out(const trial& asked);
 
+  /// Somebody keeps a file open there, so that the disk cannot be used any more: a failure that has
+  /// been told.
+  bool is_lost() const noexcept { return is_lost_; }
+
  private:
   std::string run(const trial& asked, ledger& told);
   scenarios::violations look(const trial& asked, const scenarios::promise_book& kept);
@@ -64,6 +68,7 @@ class laboratory {
   file_system kind_{};
   std::unique_ptr<prepared_contents> contents_;
   std::unique_ptr<io_context> onlooker_;  // what checks run on
+  bool is_lost_ = false;
 };
 
 }  // namespace weir::real_disks
