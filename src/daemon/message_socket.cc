@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "uninterrupted.hpp"
 
 namespace weir::detail::daemon {
 namespace {
@@ -33,11 +34,9 @@ int send_message(int socket, std::span<const std::byte> bytes,
     message.msg_control = control.data();
     message.msg_controllen = CMSG_SPACE(size);
   }
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent < 0 ? -errno : 0;
+  const ssize_t sent =
+      uninterrupted([&] { return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
+  return sent < 0 ? static_cast<int>(sent) : 0;
 }
 
 int received_message::receive(int socket) noexcept {
@@ -49,12 +48,10 @@ int received_message::receive(int socket) noexcept {
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  ssize_t count = 0;
-  do {
-    count = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
+  const ssize_t count =
+      uninterrupted([&] { return ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); });
   size_ = count < 0 ? 0 : static_cast<std::size_t>(count);
-  if (count < 0) return -errno;
+  if (count < 0) return static_cast<int>(count);
   cut_off_ = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
   for (cmsghdr* at = CMSG_FIRSTHDR(&message); at != nullptr; at = CMSG_NXTHDR(&message, at)) {
     if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS) continue;

@@ -12,6 +12,7 @@
 #include <new>
 #include <string>
 
+#include "uninterrupted.hpp"
 #include "weir/daemon.hpp"
 
 namespace weir::detail::daemon {
@@ -78,12 +79,9 @@ int send_whole(int connection, std::span<std::byte> bytes,
   message.msg_iovlen = 1;
   passed.add_to(message);
   // Of a SOCK_SEQPACKET socket a message goes whole or not at all.
-  ssize_t sent = -1;
-  do {
-    sent = ::sendmsg(connection, &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
+  const ssize_t sent = uninterrupted([&] { return ::sendmsg(connection, &message, MSG_NOSIGNAL); });
   if (sent >= 0) return 0;
-  const int error = -errno;
+  const int error = static_cast<int>(sent);
   return error == -EPIPE || error == -ECONNRESET ? why_closed(connection, -EPIPE) : error;
 }
 
@@ -95,14 +93,11 @@ int connect_to_path(const std::string& path, int type_flags) noexcept {
   const int connection = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | type_flags, 0);
   if (connection < 0) return -errno;
   // An interrupted connect(2) of a local socket has not begun anything.
-  int connected = -1;
-  do {
-    connected = ::connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof address);
-  } while (connected < 0 && errno == EINTR);
+  const int connected = uninterrupted(
+      [&] { return ::connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof address); });
   if (connected == 0) return connection;
-  const int error = -errno;
   ::close(connection);
-  return error;
+  return connected;
 }
 
 // Where a name leads to, somebody else may have been first (/tmp/weir-UID): then it is not what was
