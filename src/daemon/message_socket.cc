@@ -19,8 +19,8 @@ using control_memory = std::array<std::byte, CMSG_SPACE(passed_max * sizeof(int)
 
 }  // namespace
 
-int send_message(int socket, std::span<const std::byte> bytes,
-                 std::span<const int> descriptors) noexcept {
+int send_message(int socket, std::span<const std::byte> bytes, std::span<const int> descriptors,
+                 int flags) noexcept {
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};  // only read
   alignas(cmsghdr) control_memory control;
   msghdr message{};
@@ -35,7 +35,7 @@ int send_message(int socket, std::span<const std::byte> bytes,
     message.msg_controllen = CMSG_SPACE(size);
   }
   const ssize_t sent =
-      uninterrupted([&] { return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
+      uninterrupted([&] { return ::sendmsg(socket, &message, flags | MSG_NOSIGNAL); });
   return sent < 0 ? static_cast<int>(sent) : 0;
 }
 

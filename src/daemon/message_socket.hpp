@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <array>
 #include <cstddef>
 #include <span>
@@ -8,10 +10,11 @@
 
 namespace weir::detail::daemon {
 
-/// Sends one message with descriptors on a SOCK_SEQPACKET socket (unix(7)), whole or not at all,
-/// without waiting: 0, or a negative errno; -EAGAIN where there is no room. No SIGPIPE.
+/// Sends one message with descriptors on a SOCK_SEQPACKET socket (unix(7)), whole or not at all: 0,
+/// or a negative errno; -EAGAIN where there is no room, and `flags`, or those of the socket, say
+/// not to wait for it. No SIGPIPE.
 int send_message(int socket, std::span<const std::byte> bytes,
-                 std::span<const int> descriptors = {}) noexcept;
+                 std::span<const int> descriptors = {}, int flags = MSG_DONTWAIT) noexcept;
 
 /// A message as it came, in memory of its receiver's. The descriptors that nobody takes are closed.
 class received_message {

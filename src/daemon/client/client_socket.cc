@@ -12,6 +12,7 @@
 #include <new>
 #include <string>
 
+#include "daemon/message_socket.hpp"
 #include "uninterrupted.hpp"
 #include "weir/daemon.hpp"
 
@@ -31,7 +32,7 @@ class request_frame {
                       bytes_.begin() + sizeof request);
   }
 
-  std::span<std::byte> bytes() noexcept { return std::span(bytes_).first(size_); }
+  std::span<const std::byte> bytes() const noexcept { return std::span(bytes_).first(size_); }
 
  private:
   static frame_header& header_of(frame_header& header) noexcept { return header; }
@@ -44,44 +45,11 @@ class request_frame {
   std::size_t size_;
 };
 
-/// Descriptors beside a message: no request of these has more than two.
-class passed_descriptors {
- public:
-  explicit passed_descriptors(std::span<const int> descriptors) noexcept {
-    if (descriptors.empty()) return;
-    const std::size_t size = descriptors.size_bytes();
-    used_ = CMSG_SPACE(size);
-    auto* const header = reinterpret_cast<cmsghdr*>(bytes_.data());
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(size);
-    std::memcpy(CMSG_DATA(header), descriptors.data(), size);
-  }
-
-  void add_to(msghdr& message) noexcept {
-    message.msg_control = used_ != 0 ? bytes_.data() : nullptr;
-    message.msg_controllen = used_;
-  }
-
- private:
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(2 * sizeof(int))> bytes_{};
-  std::size_t used_ = 0;
-};
-
-int send_whole(int connection, std::span<std::byte> bytes,
+int send_whole(int connection, std::span<const std::byte> bytes,
                std::span<const int> descriptors) noexcept {
   const auto judged = check({.bytes = bytes, .descriptors = descriptors.size()});
   if (!judged) return -judged.error();
-  passed_descriptors passed(descriptors);
-  iovec part{.iov_base = bytes.data(), .iov_len = bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  passed.add_to(message);
-  // Of a SOCK_SEQPACKET socket a message goes whole or not at all.
-  const ssize_t sent = uninterrupted([&] { return ::sendmsg(connection, &message, MSG_NOSIGNAL); });
-  if (sent >= 0) return 0;
-  const int error = static_cast<int>(sent);
+  const int error = send_message(connection, bytes, descriptors, 0);  // waits as the socket does
   return error == -EPIPE || error == -ECONNRESET ? why_closed(connection, -EPIPE) : error;
 }
 
