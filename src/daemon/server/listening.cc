@@ -18,6 +18,7 @@
 #include "clock.hpp"
 #include "daemon/descriptor.hpp"
 #include "daemon/message_socket.hpp"
+#include "daemon/protocol.hpp"
 #include "drivers/event_fd.hpp"
 #include "weir/daemon.hpp"
 
