@@ -1,7 +1,6 @@
 #include "daemon/client/client_socket.hpp"
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <string>
 
 #include "daemon/message_socket.hpp"
+#include "daemon/socket_address.hpp"
 #include "uninterrupted.hpp"
 #include "weir/daemon.hpp"
 
@@ -54,15 +54,16 @@ int send_whole(int connection, std::span<const std::byte> bytes,
 }
 
 int connect_to_path(const std::string& path, int type_flags) noexcept {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return -ENAMETOOLONG;
-  std::memcpy(address.sun_path, path.data(), path.size());
+  const auto address = address_of(path);
+  if (!address) return -address.error().value();
   const int connection = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | type_flags, 0);
   if (connection < 0) return -errno;
   // An interrupted connect(2) of a local socket has not begun anything.
-  const int connected = uninterrupted(
-      [&] { return ::connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof address); });
+  const int connected = uninterrupted([&] {
+    return with_address(*address, [&](const sockaddr* to, socklen_t size) {
+      return ::connect(connection, to, size);
+    });
+  });
   if (connected == 0) return connection;
   ::close(connection);
   return connected;
