@@ -41,3 +41,13 @@ function(weir_precompile_tests)
   target_precompile_headers(weir_test_precompiled PRIVATE
     "${PROJECT_SOURCE_DIR}/tests/support/support.hpp")
 endfunction()
+
+# weir_c_test(name source…): a test program in C, linked as C programs are; who calls this adds its
+# tests.
+function(weir_c_test name)
+  add_executable(${name} ${ARGN})
+  set_target_properties(${name} PROPERTIES
+    C_STANDARD 11 RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  target_compile_options(${name} PRIVATE -Wall -Wextra)
+  target_link_libraries(${name} PRIVATE weir::weir Threads::Threads)
+endfunction()
