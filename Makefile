@@ -4,11 +4,12 @@ DESTDIR ?=
 SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo bench fuzz install format clean help packages
+.PHONY: build test campaign demo bench fuzz install format clean help packages
 
 help:
 	@echo 'make            build the libraries, the command and the tests in build/release'
 	@echo 'make test       build and run the tests'
+	@echo 'make campaign   let the system fail the drivers in every way, at length: a table'
 	@echo 'make demo       build and show what weir does'
 	@echo 'make bench      build and measure weir beside its peers: text, JSON and a page with charts'
 	@echo 'make fuzz       fuzz whatever reads foreign bytes, and the drivers, for SECONDS ($(SECONDS)) each'
@@ -25,6 +26,10 @@ build: packages
 
 test: build
 	ctest --preset release
+
+# docs/campaign.md says what it does. Some faults need root, and are SKIPPED without.
+campaign: build
+	build/release/tests/campaign --long
 
 demo: build
 	python3 tools/demo/demo.py --build build/release

@@ -3,7 +3,7 @@
 //   uring.cc          io_uring: everything native that the kernel has
 //   uring_ring.*      the queues shared with the kernel; uring_prepare.* what is written into them;
 //   uring_memory.*    and memory that the kernel keeps at hand; uring_restrict.* what the kernel is
-//                     to refuse
+//                     to refuse; uring_watch.hpp what the ring tells the driver of itself
 //   linux_aio.cc      Linux AIO for O_DIRECT transfers, threads for the rest
 //   threads.cc        a pool of threads and blocking calls
 //   sync.cc           performs at submit: the smallest driver, and documentation
