@@ -31,7 +31,6 @@
 
 #include "drivers/drivers.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -164,8 +163,10 @@ opened_or_error open_client(std::string_view name, const detail::driver_limits& 
 }
 
 const wrapper_row* find_wrapper(std::string_view name) noexcept {
-  const auto found = std::ranges::find(wrappers, name, &wrapper_row::name);
-  return found != wrappers.end() ? &*found : nullptr;
+  for (const wrapper_row& each : wrappers) {
+    if (each.name == name) return &each;
+  }
+  return nullptr;
 }
 
 driver_report wrapped_too_often() {
