@@ -32,7 +32,6 @@
 
 #include "drivers/drivers.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -204,8 +203,10 @@ opened_or_error open_simulated_disk(std::string_view seed, const detail::driver_
 }
 
 const wrapper_row* find_wrapper(std::string_view name) noexcept {
-  const auto found = std::ranges::find(wrappers, name, &wrapper_row::name);
-  return found != wrappers.end() ? &*found : nullptr;
+  for (const wrapper_row& each : wrappers) {
+    if (each.name == name) return &each;
+  }
+  return nullptr;
 }
 
 driver_report wrapped_too_often() {
