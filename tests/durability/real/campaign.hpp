@@ -13,8 +13,8 @@ struct campaign_options {
   /// It ends when a round does behind this time; one round is carried out whole, in so much time as
   /// that takes at the least.
   std::chrono::seconds time{30};
-  bool all_file_systems = false;  ///< also the less common
-  std::string only;               ///< of "FILE SYSTEM DRIVER SCENARIO" what has this in it
+  bool thorough = false;  ///< also less common file systems and drivers
+  std::string only;       ///< of "FILE SYSTEM DRIVER SCENARIO" what has this in it
 };
 
 struct campaign_outcome {
