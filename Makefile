@@ -11,7 +11,7 @@ help:
 	@echo 'make test       build and run the tests'
 	@echo 'make demo       build and show what weir does'
 	@echo 'make bench      build and measure weir beside its peers: text, JSON and a page with charts'
-	@echo 'make fuzz       let a fuzzer stand in for clients of the daemon for SECONDS ($(SECONDS))'
+	@echo 'make fuzz       fuzz whatever reads foreign bytes, and the drivers, for SECONDS ($(SECONDS)) each'
 	@echo 'make install    build and install into PREFIX ($(PREFIX)), below DESTDIR if given'
 	@echo 'make format     format every tracked C++ file'
 	@echo 'make clean      remove build/'

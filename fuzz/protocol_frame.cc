@@ -6,21 +6,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <vector>
 
 #include "daemon/protocol.hpp"
+#include "support/promise.hpp"
 
 namespace {
 
 using namespace weir::detail::daemon;
+using weir::fuzzing::promise;
 
 constexpr std::uint64_t offset_limit = INT64_MAX;
-
-void promise(bool kept) {
-  if (!kept) std::abort();
-}
 
 bool lies_within(std::span<const std::byte> part, std::span<const std::byte> whole) {
   return part.empty() ||

@@ -1,6 +1,5 @@
 #include "weir/commit.hpp"
 
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -204,13 +203,11 @@ task<result<file>> create_at(io_context& context, std::string path, open_options
 // --- replacing -----------------------------------------------------------------------------------
 
 // Names that others cannot guess; that they are new O_EXCL sees to.
-result<std::string> temporary_name() {
-  std::uint64_t number = 0;
-  while (::getrandom(&number, sizeof number, 0) != sizeof number) {
-    if (errno != EINTR) return std::unexpected(errno_code(errno));
-  }
+result<std::string> temporary_name(io_context& context) {
+  const auto number = detail::random_bits(context);
+  if (!number) return std::unexpected(number.error());
   std::string name = ".weir-";
-  for (int digit = 0; digit < 16; ++digit) name += "0123456789abcdef"[number >> 4 * digit & 15];
+  for (int digit = 0; digit < 16; ++digit) name += "0123456789abcdef"[*number >> 4 * digit & 15];
   return name;
 }
 
@@ -230,7 +227,7 @@ task<replace_result> replace_at(io_context& context, std::string path,
   result<file> parent = co_await open_parent(context, *where, options.directory);
   if (!parent) co_return not_replaced(parent.error());
   const int directory = parent->native_handle();
-  result<std::string> chosen = temporary_name();
+  result<std::string> chosen = temporary_name(context);
   if (!chosen) co_return not_replaced(chosen.error());
   unfinished_name name(directory, *std::move(chosen));
   const open_options creating{.read = false,

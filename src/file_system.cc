@@ -51,12 +51,14 @@ std::int32_t append_entries(std::span<const std::byte> raw,
                             std::vector<directory_entry>& to) noexcept try {
   constexpr std::size_t name_at = offsetof(struct dirent64, d_name);
   while (raw.size() > name_at) {
-    const auto& entry = *reinterpret_cast<const struct dirent64*>(raw.data());
-    const std::size_t length = std::min<std::size_t>(entry.d_reclen, raw.size());
+    struct dirent64 head;
+    std::memcpy(&head, raw.data(), name_at);
+    const std::size_t length = std::min<std::size_t>(head.d_reclen, raw.size());
     if (length <= name_at) return -EIO;
-    const std::string_view name(entry.d_name, ::strnlen(entry.d_name, length - name_at));
+    const auto* text = reinterpret_cast<const char*>(raw.data()) + name_at;
+    const std::string_view name(text, ::strnlen(text, length - name_at));
     if (name != "." && name != "..") {
-      to.push_back({std::string(name), type_of(entry.d_type), entry.d_ino});
+      to.push_back({std::string(name), type_of(head.d_type), head.d_ino});
     }
     raw = raw.subspan(length);
   }

@@ -342,6 +342,8 @@ std::int32_t perform_now(io_context& on, const request& what) noexcept {
   return on.driver_->perform_now(what);
 }
 
+result<std::uint64_t> random_bits(io_context& on) noexcept { return on.driver_->random_bits(); }
+
 request timeout_request(const io_context& on, std::chrono::nanoseconds duration) noexcept {
   const std::int64_t now = on.now_ns();
   const std::int64_t pause = std::clamp<std::int64_t>(duration.count(), 0, INT64_MAX - now);

@@ -1,5 +1,6 @@
 #include "request.hpp"
 
+#include <functional>
 #include <utility>
 
 #include <boost/beast/http/basic_parser.hpp>
@@ -18,7 +19,7 @@ std::string_view view(string_view text) noexcept { return {text.data(), text.siz
 /// nothing.
 class head_parser final : public http::basic_parser<true> {
  public:
-  head_parser() { this->header_limit(head_max); }
+  explicit head_parser(std::string_view input) : input_(input) { this->header_limit(head_max); }
 
   request head;
   bool has_host = false;
@@ -33,7 +34,18 @@ class head_parser final : public http::basic_parser<true> {
     needs_host = version >= 11;
   }
 
+  // A value that goes over several lines is put together elsewhere, for the time of the call. It
+  // may be refused (RFC 9112 5.2).
+  bool is_in_input(string_view value) const noexcept {
+    return value.empty() || (std::less_equal<>()(input_.data(), value.data()) &&
+                             std::less<>()(value.data(), input_.data() + input_.size()));
+  }
+
   void on_field_impl(http::field name, string_view, string_view value, error_code& error) override {
+    if (!is_in_input(value)) {
+      error = http::error::bad_value;
+      return;
+    }
     if (name == http::field::host) {
       if (std::exchange(has_host, true)) error = http::error::bad_field;
       return;
@@ -70,6 +82,8 @@ class head_parser final : public http::basic_parser<true> {
     return body.size();
   }
   void on_finish_impl(error_code&) override {}
+
+  std::string_view input_;
 };
 
 // A head that has filled its limit and is not at its end is too large whatever would follow.
@@ -95,7 +109,7 @@ parsed parse_request(std::string_view input) {
   input.remove_prefix(skipped);
   // The half of an empty line is no request yet; the parser would refuse it.
   if (input.empty() || input == "\r") return {};
-  head_parser parser;
+  head_parser parser(input);
   error_code error;
   const std::size_t used = parser.put({input.data(), input.size()}, error);
   if (error) return {.status = status_of(error, skipped + input.size())};

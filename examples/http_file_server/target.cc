@@ -41,6 +41,8 @@ std::optional<std::string> path_of_target(std::string_view target) {
       if (!byte) return std::nullopt;
       c = *byte;
       at += 2;
+    } else if (c == '\0') {
+      return std::nullopt;
     }
     if (!path.empty() || c != '/') path.push_back(c);
   }

@@ -74,6 +74,10 @@ class driver {
   /// a close for which nothing can be waited. Answers as the operation would. Any thread.
   virtual std::int32_t perform_now(const request& what) noexcept;
 
+  /// What a new name is made of: getrandom(2), or what a simulated disk draws from its seed.
+  /// Errors: those of getrandom(2). Any thread.
+  virtual result<std::uint64_t> random_bits() noexcept;
+
   /// Makes a blocked `reap` return, or the next one if none is blocked. Any thread.
   virtual void wake() noexcept = 0;
 
@@ -88,8 +92,8 @@ struct driver_options {
   /// "sync", or "daemon:NAME", a daemon that carries it out (`weir serve`, docs/daemon.md), or
   /// "simulated", "simulated:SEED", a new empty disk in memory (<weir/simulated.hpp>). Before
   /// it may stand, outermost first, what it is to be wrapped in: "merging:uring"
-  /// (<weir/merging.hpp>), or "merging:" for the best in that. Where the driver's own name is
-  /// missing, the environment variable WEIR_DRIVER stands for it.
+  /// (<weir/merging.hpp>), or "merging:" for the best in that; 8 times at most. Where the driver's
+  /// own name is missing, the environment variable WEIR_DRIVER stands for it.
   std::string_view name;
   /// The most operations in flight, 1 to 16384; any number may be started.
   unsigned queue_depth = 256;

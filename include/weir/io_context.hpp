@@ -32,6 +32,9 @@ request timeout_request(const io_context& on, std::chrono::nanoseconds duration)
 /// `driver::perform_now`.
 std::int32_t perform_now(io_context& on, const request& what) noexcept;
 
+/// `driver::random_bits`.
+result<std::uint64_t> random_bits(io_context& on) noexcept;
+
 }  // namespace detail
 
 /// A description like `io_sender`, of a pause that begins when it is started; yields
@@ -152,6 +155,7 @@ class io_context {
   static const void* this_thread() noexcept { return __builtin_thread_pointer(); }
 
   friend std::int32_t detail::perform_now(io_context&, const request&) noexcept;
+  friend result<std::uint64_t> detail::random_bits(io_context&) noexcept;
   friend bool detail::read_at_once(io_context&, operation&, detail::file_state*) noexcept;
 
   bool spend_on(std::uint64_t bytes) noexcept;

@@ -126,8 +126,7 @@ bool read_answer(int reader, answer& into) noexcept {
 }
 
 bool is_answer(const answer& came) noexcept {
-  return came.version == weir::detail::daemon::protocol_version &&
-         came.kind >= message::file_info && came.kind <= message::daemon_info;
+  return weir::detail::daemon::is_sound(came) && came.kind <= message::daemon_info;
 }
 
 template <class... Kinds>

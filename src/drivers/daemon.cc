@@ -70,7 +70,6 @@ class daemon_driver final : public driver {
   bool send_some() noexcept;
   void receive_all() noexcept;
   bool take(const received_message& came) noexcept;
-  bool take_answers(std::span<const std::byte> bytes) noexcept;
   void take_finished(operation_queue& completed) noexcept;
   void take_from_here(operation_queue& completed) noexcept;
   void give_back(operation& op, operation_queue& completed) noexcept;
@@ -144,6 +143,7 @@ std::expected<void, refusal> daemon_driver::await_attached() noexcept {
   if (count < 0) return std::unexpected(refusal{"the daemon's answer", -count});
   if (count != sizeof(answer)) return std::unexpected(refusal{"the daemon's answer", ECONNRESET});
   const auto said = read_as<answer>(message_.bytes());
+  if (!is_sound(said)) return std::unexpected(refusal{"attach", EPROTO});
   if (said.status != 0) return std::unexpected(refusal{"attach", -said.status});
   if (said.kind != message::attached) return std::unexpected(refusal{"attach", EPROTO});
   return {};
@@ -299,19 +299,7 @@ bool daemon_driver::take(const received_message& came) noexcept {
       read_as<answer>(came.bytes()).kind == message::attached) {
     return read_as<answer>(came.bytes()).status == 0;
   }
-  return take_answers(came.bytes());
-}
-
-bool daemon_driver::take_answers(std::span<const std::byte> bytes) noexcept {
-  if (bytes.size() < sizeof(completed_answer)) return false;
-  const auto head = read_as<completed_answer>(bytes);
-  if (head.header.kind != message::completed || head.header.size != bytes.size()) return false;
-  const auto rest = bytes.subspan(sizeof head);
-  if (rest.size() != head.count * sizeof(completed_operation)) return false;
-  for (std::size_t i = 0; i < head.count; ++i) {
-    if (!there_->take_answer(read_as<completed_operation>(rest, i))) return false;
-  }
-  return true;
+  return there_->take_answers(came.bytes());
 }
 
 void daemon_driver::take_finished(operation_queue& completed) noexcept {

@@ -37,7 +37,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <new>
 #include <optional>
+#include <ranges>
 #include <utility>
 
 #include "drivers/refusal.hpp"
@@ -76,6 +78,9 @@ constexpr std::array wrappers = {
     wrapper_row{"faulty", &detail::wrap_faulty},
 };
 
+/// Each is a call within the other, and takes memory for a whole queue.
+constexpr std::size_t wrappers_most = 8;
+
 constexpr std::string_view client_name = "daemon";
 constexpr std::string_view simulated_name = "simulated";
 
@@ -106,13 +111,22 @@ driver_report unknown(const char* kind, std::string_view name, const auto& rows)
           .advice = std::move(advice)};
 }
 
+// What a driver allocates for itself may be lacking like what the kernel allocates for it.
+detail::opened_driver open_row(const row& which, const detail::driver_limits& limits) {
+  try {
+    return which.open(limits);
+  } catch (const std::bad_alloc&) {
+    return std::unexpected(detail::refusal{"new", ENOMEM});
+  }
+}
+
 // With no name, the first by default that is available.
 opened_or_error open_unwrapped(std::string_view name, const detail::driver_limits& limits,
                                std::vector<driver_report>& tried) {
   std::error_code last = make_error_code(errc::no_driver);
   for (const row& candidate : table) {
     if (name.empty() ? !candidate.by_default : candidate.name != name) continue;
-    auto opened = candidate.open(limits);
+    auto opened = open_row(candidate, limits);
     if (opened) {
       tried.push_back({.name = candidate.name, .available = true});
       return std::move(*opened);
@@ -189,22 +203,51 @@ opened_or_error open_simulated_disk(std::string_view seed, const detail::driver_
   return opened;
 }
 
+const wrapper_row* find_wrapper(std::string_view name) noexcept {
+  const auto found = std::ranges::find(wrappers, name, &wrapper_row::name);
+  return found != wrappers.end() ? &*found : nullptr;
+}
+
+driver_report wrapped_too_often() {
+  return {.error = make_error_code(errc::no_driver),
+          .reason = "a driver is wrapped in more than " + std::to_string(wrappers_most) + " others",
+          .advice = "do with fewer"};
+}
+
+// What is left of a name once its wrappers are taken off.
+opened_or_error open_innermost(std::string_view name, const detail::driver_limits& limits,
+                               std::vector<driver_report>& tried) {
+  const std::size_t colon = std::min(name.find(':'), name.size());
+  const std::string_view kind = name.substr(0, colon);
+  const std::string_view rest = name.substr(std::min(colon + 1, name.size()));
+  if (kind == client_name && colon != name.size()) return open_client(rest, limits, tried);
+  if (kind == simulated_name) return open_simulated_disk(rest, limits, tried);
+  return open_unwrapped(name, limits, tried);
+}
+
 opened_or_error open_by_name(std::string_view name, const detail::driver_limits& limits,
                              std::vector<driver_report>& tried) {
-  const std::size_t colon = name.find(':');
-  if (name.substr(0, colon) == simulated_name) {
-    return open_simulated_disk(name.substr(std::min(name.size(), simulated_name.size() + 1)),
-                               limits, tried);
+  const auto refused = [&tried](driver_report why) {
+    tried.push_back(std::move(why));
+    return std::unexpected(tried.back().error);
+  };
+  std::vector<const wrapper_row*> outermost_first;
+  for (std::size_t colon = name.find(':'); colon != std::string_view::npos;
+       colon = name.find(':')) {
+    const std::string_view wanted = name.substr(0, colon);
+    if (wanted == client_name || wanted == simulated_name) break;
+    name.remove_prefix(colon + 1);
+    outermost_first.push_back(find_wrapper(wanted));
+    if (outermost_first.back() == nullptr) {
+      return refused(unknown("driver that wraps a driver", wanted, wrappers));
+    }
+    if (outermost_first.size() > wrappers_most) return refused(wrapped_too_often());
   }
-  if (colon == std::string_view::npos) return open_unwrapped(name, limits, tried);
-  const std::string_view wanted = name.substr(0, colon);
-  if (wanted == client_name) return open_client(name.substr(colon + 1), limits, tried);
-  for (const wrapper_row& with : wrappers) {
-    if (with.name != wanted) continue;
-    return wrap(with, open_by_name(name.substr(colon + 1), limits, tried), limits, tried);
+  auto opened = open_innermost(name, limits, tried);
+  for (const wrapper_row* with : std::views::reverse(outermost_first)) {
+    opened = wrap(*with, std::move(opened), limits, tried);
   }
-  tried.push_back(unknown("driver that wraps a driver", wanted, wrappers));
-  return std::unexpected(make_error_code(errc::no_driver));
+  return opened;
 }
 
 }  // namespace

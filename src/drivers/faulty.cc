@@ -137,6 +137,7 @@ class faulty_driver final : public driver {
   std::int32_t perform_now(const request& what) noexcept override {
     return inner_->perform_now(what);
   }
+  result<std::uint64_t> random_bits() noexcept override { return inner_->random_bits(); }
   int fd() const noexcept override { return inner_->fd(); }
 
   // Remembered, because what is reaped on the way may take the inner driver's wake with it.

@@ -17,9 +17,9 @@ std::string setting(const char* path) {
   return word;
 }
 
-// A line such as "Seccomp:	2" of /proc/self/status.
-std::string status_of_process(std::string_view key) {
-  std::ifstream status("/proc/self/status");
+// A line such as "Seccomp:	2" of this thread's status: each may have a filter of its own.
+std::string status_of_thread(std::string_view key) {
+  std::ifstream status("/proc/thread-self/status");
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with(key)) return line.substr(line.find_first_not_of(":\t ", key.size()));
   }
@@ -32,7 +32,7 @@ std::string limit_of(__rlimit_resource resource) {
   return limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur);
 }
 
-bool seccomp_filtered() { return status_of_process("Seccomp") == "2"; }
+bool seccomp_filtered() { return status_of_thread("Seccomp") == "2"; }
 
 struct cause {
   std::string reason;

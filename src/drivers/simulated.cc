@@ -63,6 +63,11 @@ class simulated_driver final : public driver {
     return machine_->perform_now(what);
   }
 
+  result<std::uint64_t> random_bits() noexcept override {
+    const std::lock_guard lock(machine_->mutex);
+    return machine_->random_bits();
+  }
+
  private:
   bool has_something() const noexcept { return self_.in_flight != 0 || !self_.done.empty(); }
 

@@ -22,6 +22,11 @@ bool writes(opcode op) noexcept {
          op == opcode::ftruncate;
 }
 
+// For others, these may hold addresses, which differ from run to run.
+bool has_offset(opcode op) noexcept {
+  return is_transfer(op) || writes(op) || op == opcode::copy_file_range;
+}
+
 // As poll(2) has it of every regular file.
 std::int32_t poll_file(std::uint32_t events) noexcept {
   constexpr std::uint32_t always = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
@@ -67,8 +72,8 @@ std::int32_t file_system::carry_out(const request& what, std::uint64_t number,
               .at_ns = clock_ns_,
               .number = number,
               .file = now_.file != nullptr ? now_.file->number : 0,
-              .offset = now_.names.empty() ? what.offset : 0,
-              .length = what.length,
+              .offset = has_offset(what.op) ? what.offset : 0,
+              .length = has_offset(what.op) ? what.length : 0,
               .names = std::move(now_.names)});
   write_back_in_passing();
   return answer;

@@ -54,6 +54,9 @@ class machine {
   std::shared_ptr<machine> power_on(const simulated_faults& faults);
   std::shared_ptr<machine> snapshot() const;
 
+  std::uint64_t random_bits() noexcept {
+    return disk_.faults().random().draw(purpose::name, ++named_);
+  }
   std::int64_t now_ns() const noexcept { return now_ns_; }
   std::uint64_t operations() const noexcept { return taken_; }
   const file_system& disk() const noexcept { return disk_; }
@@ -86,6 +89,7 @@ class machine {
   std::uint64_t carried_out_ = 0;
   std::uint64_t ordered_ = 0;
   std::uint64_t fails_after_ = 0;
+  std::uint64_t named_ = 0;
   std::uint32_t clients_ = 0;
   bool on_ = true;
 };

@@ -26,6 +26,7 @@ enum class purpose : std::uint8_t {
   keep_rate,
   cut,
   stop,
+  name,
   moment,
 };
 

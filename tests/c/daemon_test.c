@@ -480,6 +480,8 @@ static void parsers_leave_alone_what_they_refuse(void) {
   answer.kind = 0x90;
   CHECK_EQUAL(weir_parse_file_info(&answer, 64, &info), -EBADMSG);
   answer.kind = WEIR_ENDED;
+  answer.status = INT32_MIN; /* which has no negation; found by fuzz/daemon_answers.cc */
+  CHECK_EQUAL(weir_parse_file_info(&answer, 64, &info), -EBADMSG);
   answer.status = -EACCES;
   CHECK_EQUAL(weir_parse_file_info(&answer, 64, &info), -EACCES);
   CHECK_EQUAL(weir_parse_daemon_info(&answer, 64, &state), -EACCES);

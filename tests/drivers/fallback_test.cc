@@ -7,8 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
+#include <list>
+#include <memory>
+#include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/support.hpp"
@@ -108,6 +113,19 @@ TEST_F(fallback, works_where_io_uring_is_forbidden) {
   });
 }
 
+TEST_F(fallback, knows_a_seccomp_filter_of_one_thread_alone) {
+  expect_success([&] {
+    std::thread confined([&] {
+      refuse_system_call(SYS_io_uring_setup, EPERM);
+      expect_opened(open(), {"uring", "linux_aio"});
+    });
+    confined.join();
+    expect_report(tried_[0], EPERM, "seccomp");
+    tried_.clear();
+    expect_opened(open(), {"uring"});
+  });
+}
+
 // Invariant 6
 TEST_F(fallback, goes_to_threads_where_linux_aio_is_forbidden_too) {
   expect_success([&] {
@@ -192,6 +210,31 @@ TEST_F(fallback, every_driver_says_that_descriptors_are_lacking) {
   }
 }
 
+// The largest queues, and no address space for them: some of it the kernel is asked for, some
+// `new`.
+TEST_F(fallback, a_lack_of_memory_is_an_answer_and_no_exception) {
+  if (address_sanitizer || thread_sanitizer) {
+    GTEST_SKIP() << "SKIPPED: a sanitizer needs the address space";
+  }
+  expect_success([&] {
+    rlimit little{};
+    ASSERT_EQ(::getrlimit(RLIMIT_AS, &little), 0);
+    little.rlim_cur = 1;
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+    // What the heap had free of it.
+    std::list<std::unique_ptr<std::byte[]>> hoarded;
+    while (auto* more = new (std::nothrow) std::byte[256 * 1024]) hoarded.emplace_back(more);
+    unsigned refused = 0;
+    for (const std::string_view name : driver_names) {
+      const auto opened = open_driver({.name = name, .queue_depth = 16'384}, tried_);
+      if (opened) continue;
+      ++refused;
+      expect_refused(opened, ENOMEM, "memory");
+    }
+    EXPECT_GT(refused, 0u);
+  });
+}
+
 // Invariant 29
 TEST_F(fallback, leaves_no_descriptor_of_a_driver_that_was_refused) {
   expect_success([&] {
@@ -266,6 +309,23 @@ TEST_F(fallback, does_not_know_a_driver_of_another_name) {
       EXPECT_NE(tried_[0].advice.find(name), std::string::npos) << tried_[0].advice;
     }
   });
+}
+
+// Found by fuzz/driver_name.cc.
+TEST_F(fallback, wraps_no_driver_more_often_than_there_is_a_use_for) {
+  const auto wrapped = [](int times) {
+    std::string name;
+    for (int i = 0; i < times; ++i) name += "merging:";
+    return name + "sync";
+  };
+  EXPECT_TRUE(open_driver({.name = wrapped(8)}).has_value());
+  std::vector<driver_report> tried;
+  const std::string too_often = wrapped(100'000);
+  const auto opened = open_driver({.name = too_often}, tried);
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error(), errc::no_driver);
+  ASSERT_FALSE(tried.empty());
+  EXPECT_NE(tried.back().reason.find("more than 8"), std::string::npos) << tried.back().reason;
 }
 
 TEST_F(fallback, wraps_a_driver_as_its_name_says) {

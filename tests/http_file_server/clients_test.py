@@ -64,6 +64,8 @@ class Protocol(serving.ServerTest):
             b"GET /file HTTP/1.1\r\n\r\n": 400,  # no Host
             b"GET /file HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n": 400,
             b"GET /file HTTP/1.1\r\nHost: a\r\nbad field: x\r\n\r\n": 400,
+            # A value over two lines (RFC 9112 5.2): found by fuzz/http_request.cc.
+            b"GET /file HTTP/1.1\r\nHost: a\r\nRange: bytes=0-\r\n 1\r\n\r\n": 400,
             b"GET /fi le HTTP/1.1\r\nHost: a\r\n\r\n": 400,
             b"GET /file HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n": 400,
             b"GET /file HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello": 413,

@@ -78,15 +78,20 @@ class scratch_directory {
 
 std::string contents_of(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+  std::ostringstream contents;
+  contents << in.rdbuf();
+  return contents.str();
 }
 
 class bench : public testing::Test {
  protected:
   std::string make_file(const std::string& name, std::size_t size) const {
-    std::string text(size, '\0');
-    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 31 + i / 4096);
-    std::ofstream(directory_.at(name), std::ios::binary) << text;
+    std::string part(std::min(size, mib), '\0');
+    for (std::size_t i = 0; i < part.size(); ++i) part[i] = static_cast<char>(i * 31 + i / 4096);
+    std::ofstream file(directory_.at(name), std::ios::binary);
+    for (std::size_t at = 0; at < size; at += part.size()) {
+      file << std::string_view(part).substr(0, size - at);
+    }
     return directory_.at(name);
   }
 

@@ -87,6 +87,14 @@ TEST(a_view, has_rates_and_the_busiest_client_first) {
   EXPECT_EQ(page["connections"][0]["bytes_per_second"], 1024);
 }
 
+// Found by fuzz/metrics.cc.
+TEST(view, is_json_whatever_a_daemon_says) {
+  const snapshot now =
+      taken_at(seconds(1), "weir_client_transfers{connection=\"\xCC\",pid=\"1\",uid=\"0\"} 1\n");
+  const auto page = nlohmann::json::parse(as_json(now, now));
+  EXPECT_EQ(page.at("connections").at(0).at("connection"), "\xEF\xBF\xBD");
+}
+
 class top_command : public daemon_test {};
 
 TEST_F(top_command, shows_an_interval_in_lines) {

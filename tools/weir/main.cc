@@ -5,6 +5,7 @@
 //   cp.cc            copies files
 //   doctor.cc        what this machine and a file system offer
 //   get.cc, put.cc, send.cc   ask a daemon for files; daemon_client.* is what they share
+//   command_line.*   which of these, and how it is asked for
 //   serve.cc         the daemon; daemon_life.* its process
 //   top.cc           what a daemon is doing; top/ is what that is made of
 //   file_system.*    tries what a file system offers, for the doctor and for cp
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -21,22 +21,13 @@
 #include <new>
 #include <string>
 #include <system_error>
-#include <vector>
 
-#include "subcommands.hpp"
+#include "command_line.hpp"
 
 namespace {
 
 using weir::tools::action;
-
-constexpr int failed = 1;
-constexpr int misused = 2;
-
-constexpr std::array<weir::tools::subcommand, 8> subcommands = {
-    &weir::tools::add_bench, &weir::tools::add_cp,  &weir::tools::add_doctor,
-    &weir::tools::add_get,   &weir::tools::add_put, &weir::tools::add_send,
-    &weir::tools::add_serve, &weir::tools::add_top,
-};
+using weir::tools::failed;
 
 void complain(const std::string& sentence) noexcept {
   std::fprintf(stderr, "weir: %s\n", sentence.c_str());
@@ -62,65 +53,16 @@ int finish(int status) noexcept {
   return failed;
 }
 
-int print(const std::string& text) noexcept {
-  std::fputs(text.c_str(), stdout);
-  return finish(0);
-}
-
-// "weir cp: --queue-depth: 1 required N missing; see weir cp --help".
-int complain_of_usage(const CLI::App& app, const std::string& problem) {
-  std::string command = "weir";
-  for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
-  std::fprintf(stderr, "%s: %s; see %s --help\n", command.c_str(), problem.c_str(),
-               command.c_str());
-  return misused;
-}
-
-// CLI11 takes "[a,b]" for a list and "++" for the end of a subcommand. Here they are names of
-// files, and stay so with a directory before them.
-std::string plain(const std::string& argument) {
-  const bool list = argument.starts_with('[') && argument.ends_with(']');
-  return list || argument == "++" ? "./" + argument : argument;
-}
-
-// As CLI11 takes them: the last one first.
-std::vector<std::string> arguments_of(int argc, char** argv) {
-  std::vector<std::string> arguments;
-  for (int i = argc - 1; i > 0; --i) arguments.push_back(plain(argv[i]));
-  return arguments;
-}
-
-// CLI11's own way out prints to where it likes and has exit codes of its own.
-int parse(CLI::App& app, int argc, char** argv, const action& chosen) {
-  try {
-    app.parse(arguments_of(argc, argv));
-  } catch (const CLI::CallForHelp&) {
-    return print(app.help());
-  } catch (const CLI::CallForVersion&) {
-    return print("weir " WEIR_VERSION "\n");
-  } catch (const CLI::ExtrasError&) {
-    const std::string surplus = "'" + app.remaining(true).at(0) + "'";
-    return complain_of_usage(app, app.get_subcommands().empty()
-                                      ? "there is no subcommand or option " + surplus
-                                      : surplus + " was not expected");
-  } catch (const CLI::ParseError& e) {
-    return complain_of_usage(app, e.what());
-  }
-  if (chosen) return 0;
-  std::fputs(app.help().c_str(), stderr);
-  return misused;
-}
-
 int run(int argc, char** argv) {
   action chosen;
   CLI::App app("Asynchronous file I/O, from the command line", "weir");
-  for (const auto add : subcommands) add(app, chosen);
-  for (CLI::App* each : app.get_subcommands({})) each->set_version_flag("--version", WEIR_VERSION);
-  app.set_version_flag("--version", WEIR_VERSION);
-  // One at most: behind the first, "cp" and "doctor" are names of files.
-  app.require_subcommand(0, 1);
-  const int status = parse(app, argc, argv, chosen);
-  return chosen && status == 0 ? finish(chosen()) : status;
+  weir::tools::describe_command(app, chosen);
+  const auto understood = weir::tools::understand(app, argc, argv, chosen);
+  std::fputs(understood.complaint.c_str(), stderr);
+  if (understood.status != 0) return understood.status;
+  if (understood.answer.empty()) return finish(chosen());
+  std::fputs(understood.answer.c_str(), stdout);
+  return finish(0);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ using action = std::function<int()>;
 ///     cp->callback([asked, &chosen] { chosen = [asked] { return copy(*asked); }; });
 ///   }
 ///
-/// To add one: its file, a declaration here, a row in main.cc.
+/// To add one: its file, a declaration here, a row in command_line.cc.
 using subcommand = void (*)(CLI::App& app, action& chosen);
 
 void add_bench(CLI::App& app, action& chosen);

@@ -163,10 +163,17 @@ int send_request(int connection, message kind, std::span<const int> descriptors)
   return send_whole(connection, request_frame(frame_header{.kind = kind}).bytes(), descriptors);
 }
 
+bool is_sound(const answer& said) noexcept {
+  constexpr std::int32_t errno_max = 4095;
+  return said.version == protocol_version && said.kind >= message::file_info &&
+         said.kind <= message::attached && said.status <= 0 && said.status >= -errno_max;
+}
+
 int why_closed(int connection, int otherwise) noexcept {
   answer last;
   const ssize_t got = ::recv(connection, &last, sizeof last, MSG_DONTWAIT);
-  if (got != sizeof last || last.kind != message::ended || last.status >= 0) return otherwise;
+  if (got != sizeof last || !is_sound(last)) return otherwise;
+  if (last.kind != message::ended || last.status == 0) return otherwise;
   return last.status;
 }
 

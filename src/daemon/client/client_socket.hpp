@@ -37,6 +37,10 @@ int send_request(int connection, message kind, std::uint64_t id,
                  std::span<const int> descriptors) noexcept;
 int send_request(int connection, message kind, std::span<const int> descriptors) noexcept;
 
+/// Whether a daemon says such a thing: an answer of a kind that there is, of this version, whose
+/// status is 0 or a negative errno.
+bool is_sound(const answer& said) noexcept;
+
 /// Why the daemon has closed the connection: the negative errno of its last answer, or `otherwise`.
 int why_closed(int connection, int otherwise) noexcept;
 

@@ -215,14 +215,31 @@ void remote_operations::send(const record& which) noexcept {
 
 // --- answers -------------------------------------------------------------------------------------
 
+// What an honest daemon can have moved at most.
+std::int64_t remote_operations::most_moved(const record& which) noexcept {
+  const request& what = which.op->args;
+  if (is_transfer(what.op)) return static_cast<std::int64_t>(which.piece);
+  if (what.op != opcode::copy_file_range) return 0;
+  return static_cast<std::int64_t>(std::min(what.length, transfer_max));
+}
+
+bool remote_operations::take_answers(std::span<const std::byte> came) noexcept {
+  if (came.size() < sizeof(completed_answer)) return false;
+  const auto head = read_as<completed_answer>(came);
+  if (head.header.kind != message::completed || head.header.size != came.size()) return false;
+  const auto rest = came.subspan(sizeof head);
+  if (rest.size() != head.count * sizeof(completed_operation)) return false;
+  for (std::size_t i = 0; i < head.count; ++i) {
+    if (!take_answer(read_as<completed_operation>(rest, i))) return false;
+  }
+  return true;
+}
+
 bool remote_operations::take_answer(const completed_operation& came) noexcept {
   if ((came.tag & cancel_bit) != 0) return take_cancel_answer(came);
   record* which = find(came.tag);
   if (which == nullptr || which->waits) return false;
-  const bool transfer = is_transfer(which->op->args.op);
-  if (came.result < -4095 || (transfer && came.result > static_cast<std::int64_t>(which->piece))) {
-    return false;
-  }
+  if (came.result < -4095 || came.result > most_moved(*which)) return false;
   if (came.result == -not_served) {
     files_.refuse(which->by.file.slot);
     if (which->by.second_slot >= 0) files_.refuse(which->by.second_slot);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "daemon/client/block_map.hpp"
@@ -20,7 +21,7 @@ namespace weir::detail::daemon {
 /// several, one after the other; what finds no memory waits, first come, first served.
 ///
 /// It knows nothing of sockets: `to_send` is sent by somebody, answers are brought to
-/// `take_answer`.
+/// `take_answers`.
 class remote_operations {
  public:
   remote_operations(std::size_t most, shared_memory& memory, shared_files& files);
@@ -47,8 +48,9 @@ class remote_operations {
   void cancel_named(operation& request) noexcept;
   void others_told(operation& request) noexcept;
 
-  /// An answer from the daemon. False for one that nobody waits for: then nothing it says is true.
-  bool take_answer(const completed_operation& came) noexcept;
+  /// A message with answers from the daemon. False for what is none, and for one that nobody waits
+  /// for: then nothing it says is true.
+  bool take_answers(std::span<const std::byte> came) noexcept;
   /// There will be no answers: everything ends so.
   void lose_all(std::int32_t answer) noexcept;
 
@@ -92,6 +94,8 @@ class remote_operations {
   void finish(record& which, std::int64_t answer) noexcept;
   void free(record& which) noexcept;
   void serve_waiting() noexcept;
+  static std::int64_t most_moved(const record& which) noexcept;
+  bool take_answer(const completed_operation& came) noexcept;
   bool take_cancel_answer(const completed_operation& came) noexcept;
   void answer_cancel(operation& request, std::int64_t answer) noexcept;
 

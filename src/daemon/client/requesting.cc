@@ -101,9 +101,7 @@ class exchange {
       if (*got == 0) co_return std::unexpected(why_lost());
       rest = rest.subspan(*got);
     }
-    if (came.version != detail::daemon::protocol_version) {
-      co_return std::unexpected(errno_code(EPROTO));
-    }
+    if (!detail::daemon::is_sound(came)) co_return std::unexpected(errno_code(EPROTO));
     co_return came;
   }
 

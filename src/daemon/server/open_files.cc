@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <system_error>
 
 #include "weir/callback.hpp"
 #include "weir/sender.hpp"
@@ -143,8 +144,12 @@ void open_files::forget(open_file::shared& one) noexcept {
 }
 
 void open_files::close(descriptor opened) noexcept {
-  io_void_sender closing(&context_, request{.op = opcode::close, .fd = opened.release()});
-  start(closing, [](const result<void>&) {});
+  const int fd = opened.release();
+  io_void_sender closing(&context_, request{.op = opcode::close, .fd = fd});
+  // Cancelled before it began, by a context that shuts down: the descriptor must not leak.
+  start(closing, [fd](const result<void>& closed) {
+    if (!closed && closed.error() == std::errc::operation_canceled) ::close(fd);
+  });
 }
 
 }  // namespace weir::detail::daemon

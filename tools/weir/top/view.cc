@@ -172,7 +172,8 @@ std::string as_json(const snapshot& before, const snapshot& now) {
                                    {"requests_per_second", row.rate},
                                    {"bytes_per_second", row.bytes}});
   }
-  return page.dump(2);
+  // What a daemon says need not be UTF-8; what is not becomes U+FFFD.
+  return page.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace weir::tools::top
