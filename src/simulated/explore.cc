@@ -5,9 +5,12 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "signal_mask.hpp"
 #include "simulated/random.hpp"
@@ -100,6 +103,7 @@ class seeds_search {
   std::optional<found_failure> run(exploration& into);
 
  private:
+  std::vector<std::jthread> start_others();
   void work() noexcept;
   seed_outcome search(std::uint64_t index) noexcept;
   void end_after(std::uint64_t index) noexcept;
@@ -126,20 +130,26 @@ unsigned threads_for(const explore_options& options, std::uint64_t seeds) {
 
 std::optional<found_failure> seeds_search::run(exploration& into) {
   {
-    std::vector<std::jthread> others;
-    const all_signals_blocked for_them;
-    try {
-      for (unsigned n = threads_for(options_, seeds_.count); n > 1; --n) {
-        others.emplace_back([this] { work(); });
-      }
-    } catch (const std::system_error&) {
-      // With those that there are it only takes longer.
-    }
+    const std::vector<std::jthread> others = start_others();
     work();
   }
   into = total_;
   if (last_.thrown) std::rethrow_exception(last_.thrown);
   return std::move(last_.failure);
+}
+
+/// As many as are wanted, or as there can be: with fewer it only takes longer.
+std::vector<std::jthread> seeds_search::start_others() {
+  std::vector<std::jthread> others;
+  const all_signals_blocked for_them;
+  try {
+    for (unsigned n = threads_for(options_, seeds_.count); n > 1; --n) {
+      others.emplace_back([this] { work(); });
+    }
+  } catch (const std::system_error&) {
+    return others;
+  }
+  return others;
 }
 
 void seeds_search::work() noexcept {

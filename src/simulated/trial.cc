@@ -28,6 +28,8 @@ class errand {
     std::exception_ptr thrown;
   };
 
+  errand(const errand&) = delete;
+  errand& operator=(const errand&) = delete;
   errand(errand&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
   errand& operator=(errand&&) = delete;
   ~errand() {
@@ -141,7 +143,7 @@ void abandon(std::unique_ptr<powered> stuck) {
   abandoned->push_back(std::move(stuck));
 }
 
-std::string said_of(const char* whom, std::string what) {
+std::string said_of(const char* whom, const std::string& what) {
   return what.empty() ? what : std::string(whom) + ' ' + what;
 }
 

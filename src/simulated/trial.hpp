@@ -18,7 +18,7 @@ struct trial {
   std::uint64_t seed = 0;
   std::uint64_t power_off_after = never;
   /// In the place of those drawn from the seed.
-  std::optional<std::vector<simulated_fault_at>> faults = {};
+  std::optional<std::vector<simulated_fault_at>> faults = std::nullopt;
   bool trace = false;
 };
 
