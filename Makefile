@@ -14,6 +14,7 @@ help:
 	@echo 'make bench      build and measure weir beside its peers: text, JSON and a page with charts'
 	@echo 'make fuzz       fuzz whatever reads foreign bytes, and the drivers, for SECONDS ($(SECONDS)) each'
 	@echo 'make durability cut disks and kill processes for SECONDS, and look what is left (as root)'
+	@echo 'make soak       the same, and simulated disks, on and on from run to run'
 	@echo 'make install    build and install into PREFIX ($(PREFIX)), below DESTDIR if given'
 	@echo 'make format     format every tracked C++ file'
 	@echo 'make clean      remove build/'
@@ -50,6 +51,10 @@ fuzz:
 # DURABILITY_OPTIONS='--seed 7 --resume build/durability': see docs/durability_tests.md. 77: skipped.
 durability: build
 	build/release/tests/durability --seconds $(SECONDS) $(DURABILITY_OPTIONS) || [ $$? -eq 77 ]
+
+# The seed is printed; goes on where the run before has ended.
+soak: build
+	build/release/tests/durability --seconds $(SECONDS) --resume build/soak $(DURABILITY_OPTIONS)
 
 # Configured again because Debian's library directory depends on the prefix. ldconfig, because the
 # dynamic linker finds a new library through its cache; a staged one is the packager's business.

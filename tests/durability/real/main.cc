@@ -1,5 +1,5 @@
-// Scenarios whose outcome weir has promised, on real file systems: cut off from a recorded disk
-// (docs/durability_tests.md), and killed.
+// Scenarios whose outcome weir has promised: on simulated disks; on real file systems, cut off from
+// a recorded disk (docs/durability_tests.md); and killed.
 //
 //     durability --seconds 600 --seed 7 --resume build/durability
 //     durability disks --only "xfs uring replace_file"
@@ -88,9 +88,12 @@ struct campaign {
 
 std::vector<campaign> campaigns_of(const arguments& asked) {
   std::vector<campaign> all;
-  const bool both = asked.what.empty();
-  if (both || asked.what == "disks") all.push_back({.name = "cuts", .carry_out = &cut_disks});
-  if (both || asked.what == "kills") all.push_back({.name = "kills", .carry_out = &kill_processes});
+  const auto wanted = [&](std::string_view what) {
+    return asked.what.empty() || asked.what == what;
+  };
+  if (wanted("simulated")) all.push_back({.name = "runs", .carry_out = &explore_disks});
+  if (wanted("disks")) all.push_back({.name = "cuts", .carry_out = &cut_disks});
+  if (wanted("kills")) all.push_back({.name = "kills", .carry_out = &kill_processes});
   return all;
 }
 
@@ -154,8 +157,8 @@ int carry_out_rounds(const arguments& asked) {
 int run(int count, char** words) {
   arguments asked;
   CLI::App app("Cuts disks and kills processes, and looks whether what weir promised is there");
-  app.add_option("WHAT", asked.what, "disks or kills; both by default")
-      ->check(CLI::IsMember({"disks", "kills"}));
+  app.add_option("WHAT", asked.what, "simulated, disks or kills; all by default")
+      ->check(CLI::IsMember({"simulated", "disks", "kills"}));
   app.add_option("--seconds", asked.seconds, "How long, about; one round at the least");
   app.add_option("--seed", asked.seed, "What is done, and when it is cut off");
   app.add_option("--resume", asked.resume, "A file that says where the run before has ended")
