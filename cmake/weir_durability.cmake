@@ -28,7 +28,7 @@ target_include_directories(durability PRIVATE tests tools/weir)
 target_link_libraries(durability PRIVATE
   weir_exploring weir_scenarios weir_test_support CLI11::CLI11 PkgConfig::fuse3 PkgConfig::xxhash)
 weir_warnings(durability)
-target_compile_options(durability PRIVATE ${WEIR_TEST_OPTIONS})
+weir_quickly_compiled(durability)
 
 # What a disk's contents are at a cut, without a disk.
 weir_test(cuts_test tests/durability/real/cuts_test.cc
