@@ -117,6 +117,8 @@ class running_command {
                        ::dup2(err_, STDERR_FILENO) >= 0 &&
                        (options.cwd.empty() || ::chdir(options.cwd.c_str()) == 0);
     if (!ready) ::_exit(could_not);
+    // Of tests in a shell's background Ctrl-C is ignored, and whom they start inherits that.
+    ::signal(SIGINT, SIG_DFL);
     if (options.before_exec) options.before_exec();
     ::execve(argv[0], argv.data(), envp.data());
     ::_exit(could_not);

@@ -130,7 +130,8 @@ std::size_t right_or_zero(std::string_view copy, std::string_view source) {
   std::size_t right = 0;
   while (right < copy.size()) {
     const std::size_t step = std::min(4 * kib, copy.size() - right);
-    if (copy.substr(right, step) == source.substr(right, step)) {  // whole pages, as they mostly are
+    // Whole pages, as they mostly are.
+    if (copy.substr(right, step) == source.substr(right, step)) {
       right += step;
     } else if (copy[right] == source[right] || copy[right] == 0) {
       ++right;
