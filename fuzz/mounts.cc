@@ -20,12 +20,18 @@ std::string_view word(std::string_view line, int number) {
   return line.substr(0, line.find(' '));
 }
 
-// One blank between words, what else is blank escaped, paths that begin with a slash,
-// and some options.
+bool has_six_words_before_the_hyphen(std::string_view line) {
+  for (int i = 0; i < 6; ++i) {
+    if (word(line, i) == "-") return false;
+  }
+  return true;
+}
+
+// One blank between words, and what else is blank escaped.
 bool is_as_the_kernel_writes(std::string_view line) {
   return line.find_first_of(std::string_view("\\\t\n\v\f\r\0", 7)) == line.npos &&
-         line.find("  ") == line.npos && !line.starts_with(' ') && word(line, 3).starts_with('/') &&
-         word(line, 4).starts_with('/') && word(line, 5) != "-";
+         line.find("  ") == line.npos && !line.starts_with(' ') &&
+         has_six_words_before_the_hyphen(line);
 }
 
 }  // namespace

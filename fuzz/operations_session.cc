@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -19,11 +18,12 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "daemon/message_socket.hpp"
 #include "support/choices.hpp"
+#include "support/disk_file.hpp"
 #include "support/promise.hpp"
 #include "weir/weir.hpp"
 
@@ -37,7 +37,7 @@ using weir::testing::choices;
 constexpr std::size_t block = 4096;
 constexpr std::uint64_t memory_size = 8 * block;
 constexpr std::uint32_t queue_depth = 4;
-constexpr rlim_t file_most = rlim_t{1} << 20;
+constexpr rlim_t file_most = rlim_t{1} << 22;
 
 /// What all sessions share: a context, files on a disk, and how long these may become.
 class surroundings {
@@ -46,21 +46,13 @@ class surroundings {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{.rlim_cur = file_most, .rlim_max = file_most};
     promise(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-    for (int& file : files_) file = unnamed_file();
+    for (int& file : files_) file = weir::fuzzing::disk_file();
   }
 
   weir::io_context& context() { return context_; }
   int file(std::size_t which) const { return files_[which % files_.size()]; }
 
  private:
-  static int unnamed_file() {
-    const char* const wanted = std::getenv("TMPDIR");
-    const int file =
-        ::open(wanted != nullptr ? wanted : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    promise(file >= 0);
-    return file;
-  }
-
   weir::io_context context_;
   std::array<int, 2> files_{};
 };
@@ -88,7 +80,7 @@ class attached {
     for (const int end : ends_) ::close(end);
   }
 
-  /// False where the message is malformed.
+  /// Nothing comes of a message that is malformed.
   void say(const std::vector<std::byte>& message, std::size_t descriptors) {
     const auto sound = check({.bytes = message, .descriptors = descriptors});
     if (!sound) return;

@@ -6,18 +6,16 @@
 
 #include "daemon/client/remote_operations.hpp"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <sys/uio.h>
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 #include "support/choices.hpp"
+#include "support/disk_file.hpp"
 #include "support/promise.hpp"
 
 namespace {
@@ -36,12 +34,7 @@ constexpr std::size_t most = 6;
 struct surroundings {
   surroundings() : memory(memory_size) {
     promise(shared.open(shared_size) == 0);
-    const char* const wanted = std::getenv("TMPDIR");
-    const char* const directory = wanted != nullptr ? wanted : "/var/tmp";
-    for (int& file : files) {
-      file = ::open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-      promise(file >= 0);
-    }
+    for (int& file : files) file = weir::fuzzing::disk_file();
   }
 
   shared_memory shared;
