@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <random>
 #include <string>
@@ -171,4 +172,12 @@ int run(int count, char** words) {
 }  // namespace
 }  // namespace weir::real_disks
 
-int main(int count, char** words) { return weir::real_disks::run(count, words); }
+// What a test cannot do without has gone while it ran.
+int main(int count, char** words) {
+  try {
+    return weir::real_disks::run(count, words);
+  } catch (const std::exception& failed) {
+    std::printf("FAILED: %s\n", failed.what());
+    return 1;
+  }
+}
