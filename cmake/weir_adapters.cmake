@@ -13,6 +13,7 @@ add_library(weir_every_loop OBJECT tests/adapters/event_loop.cc tests/adapters/e
 target_include_directories(weir_every_loop PRIVATE src tests)
 target_link_libraries(weir_every_loop PUBLIC weir_test_support)
 weir_warnings(weir_every_loop)
+weir_quickly_compiled(weir_every_loop)
 
 # weir_adapter(name library…): tests/adapters/<name>_test.cc and examples/<name>.cc.
 function(weir_adapter name)

@@ -4,6 +4,7 @@ add_executable(durability
   tests/durability/real/main.cc
   tests/durability/real/cutting_campaign.cc
   tests/durability/real/killing_campaign.cc
+  tests/durability/simulated/exploring_campaign.cc
   # One scenario on one file system; one that is killed.
   tests/durability/real/trial.cc
   tests/durability/real/killing.cc
@@ -25,7 +26,7 @@ add_executable(durability
 set_target_properties(durability PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 target_include_directories(durability PRIVATE tests tools/weir)
 target_link_libraries(durability PRIVATE
-  weir_scenarios weir_test_support CLI11::CLI11 PkgConfig::fuse3 PkgConfig::xxhash)
+  weir_exploring weir_scenarios weir_test_support CLI11::CLI11 PkgConfig::fuse3 PkgConfig::xxhash)
 weir_warnings(durability)
 target_compile_options(durability PRIVATE ${WEIR_TEST_OPTIONS})
 

@@ -63,3 +63,5 @@ target_compile_options(fuzz_command_line PRIVATE -O0)
 target_link_libraries(fuzz_command_line PRIVATE
   weir_life weir_report CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::xxhash
   PkgConfig::ncurses)
+weir_fuzzer(mounts tools/weir/mount_table.cc)
+target_include_directories(fuzz_mounts PRIVATE tools/weir)

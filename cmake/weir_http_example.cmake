@@ -21,6 +21,7 @@ target_link_libraries(http_file_server PRIVATE weir::weir_static CLI11::CLI11 Bo
 set_target_properties(http_file_server PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/examples")
 weir_warnings(http_file_server)
+weir_quickly_compiled(http_file_server)
 # To look at an object's type the sanitizer opens a pipe. A test takes all descriptors from the server,
 # and it would then find every type wrong.
 target_compile_options(http_file_server PRIVATE -fno-sanitize=vptr)

@@ -16,3 +16,9 @@ function(weir_warnings target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
 endfunction()
+
+# weir_quickly_compiled(target): what is not the library need not be quick where it is not measured, as
+# under a sanitizer; there, its compilation is what takes time.
+function(weir_quickly_compiled target)
+  target_compile_options(${target} PRIVATE ${WEIR_QUICK_OPTIONS})
+endfunction()

@@ -18,17 +18,14 @@
 #include <cerrno>
 #include <limits>
 
+#include "uninterrupted.hpp"
+
 namespace weir::detail {
 namespace {
 
-// Repeats `call` while signals interrupt it, and turns its -1 into a negative errno.
 template <class Call>
 std::int32_t answer_of(Call call) noexcept {
-  for (;;) {
-    const auto answer = call();
-    if (answer >= 0) return static_cast<std::int32_t>(answer);
-    if (errno != EINTR) return -errno;
-  }
+  return static_cast<std::int32_t>(uninterrupted(call));
 }
 
 void wait_for(int fd, short events) noexcept {

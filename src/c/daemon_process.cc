@@ -16,9 +16,11 @@
 #include <vector>
 
 #include "conversions.hpp"
+#include "uninterrupted.hpp"
 #include "weir/daemon.h"
 
 using weir::detail::read_options;
+using weir::detail::uninterrupted;
 using weir::detail::without_exceptions;
 
 namespace {
@@ -100,22 +102,18 @@ class spawn_plan {
 
 int wait_for(pid_t child) noexcept {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return -errno;
-  }
-  return status;
+  const pid_t ended = uninterrupted([&] { return ::waitpid(child, &status, 0); });
+  return ended < 0 ? ended : status;
 }
 
 /// 0 when the child says that it is ready, its errno when it says that; none when it ends without
 /// a word.
 std::expected<int, int> hear(int relay) noexcept {
   int said = 0;
-  ssize_t got = -1;
-  do {
-    got = ::read(relay, &said, sizeof said);  // so little comes whole
-  } while (got < 0 && errno == EINTR);
+  // So little comes whole.
+  const ssize_t got = uninterrupted([&] { return ::read(relay, &said, sizeof said); });
   if (got == sizeof said) return said;
-  return std::unexpected(got < 0 ? errno : 0);
+  return std::unexpected(got < 0 ? static_cast<int>(-got) : 0);
 }
 
 /// The daemon's options were refused: its complaint is on standard error.

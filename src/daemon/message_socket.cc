@@ -1,12 +1,11 @@
 #include "daemon/message_socket.hpp"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <utility>
+
+#include "uninterrupted.hpp"
 
 namespace weir::detail::daemon {
 namespace {
@@ -18,8 +17,8 @@ using control_memory = std::array<std::byte, CMSG_SPACE(passed_max * sizeof(int)
 
 }  // namespace
 
-int send_message(int socket, std::span<const std::byte> bytes,
-                 std::span<const int> descriptors) noexcept {
+int send_message(int socket, std::span<const std::byte> bytes, std::span<const int> descriptors,
+                 int flags) noexcept {
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};  // only read
   alignas(cmsghdr) control_memory control;
   msghdr message{};
@@ -33,58 +32,9 @@ int send_message(int socket, std::span<const std::byte> bytes,
     message.msg_control = control.data();
     message.msg_controllen = CMSG_SPACE(size);
   }
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent < 0 ? -errno : 0;
-}
-
-int received_message::receive(int socket) noexcept {
-  close_descriptors();
-  iovec part{bytes_.data(), bytes_.size()};
-  alignas(cmsghdr) control_memory control;
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  ssize_t count = 0;
-  do {
-    count = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
-  size_ = count < 0 ? 0 : static_cast<std::size_t>(count);
-  if (count < 0) return -errno;
-  cut_off_ = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
-  for (cmsghdr* at = CMSG_FIRSTHDR(&message); at != nullptr; at = CMSG_NXTHDR(&message, at)) {
-    if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS) continue;
-    keep_descriptors(
-        {reinterpret_cast<const std::byte*>(CMSG_DATA(at)), at->cmsg_len - CMSG_LEN(0)});
-  }
-  return static_cast<int>(count);
-}
-
-void received_message::keep_descriptors(std::span<const std::byte> passed) noexcept {
-  for (std::size_t i = 0; i < passed.size() / sizeof(int); ++i) {
-    const int fd = read_as<int>(passed, i);
-    if (count_ < descriptors_.size()) {
-      descriptors_[count_++] = fd;
-    } else {
-      ::close(fd);
-      cut_off_ = true;
-    }
-  }
-}
-
-int received_message::take_descriptor(std::size_t which) noexcept {
-  return std::exchange(descriptors_[which], -1);
-}
-
-void received_message::close_descriptors() noexcept {
-  for (const int fd : descriptors()) {
-    if (fd >= 0) ::close(fd);
-  }
-  count_ = 0;
+  const ssize_t sent =
+      uninterrupted([&] { return ::sendmsg(socket, &message, flags | MSG_NOSIGNAL); });
+  return sent < 0 ? static_cast<int>(sent) : 0;
 }
 
 }  // namespace weir::detail::daemon

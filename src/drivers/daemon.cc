@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <expected>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "daemon/message_socket.hpp"
 #include "drivers/drivers.hpp"
 #include "drivers/event_fd.hpp"
+#include "uninterrupted.hpp"
 
 namespace weir::detail {
 namespace {
@@ -69,7 +71,8 @@ class daemon_driver final : public driver {
   void send_all() noexcept;
   bool send_some() noexcept;
   void receive_all() noexcept;
-  bool take(const received_message& came) noexcept;
+  std::expected<std::span<const std::byte>, int> receive() noexcept;
+  bool take(std::span<const std::byte> came) noexcept;
   void take_finished(operation_queue& completed) noexcept;
   void take_from_here(operation_queue& completed) noexcept;
   void give_back(operation& op, operation_queue& completed) noexcept;
@@ -88,7 +91,8 @@ class daemon_driver final : public driver {
   shared_memory memory_;
   shared_files files_;
   std::unique_ptr<remote_operations> there_;
-  received_message message_;
+  // Not initialized: only what came is looked at.
+  std::array<std::byte, frame_max> came_;
   operation_queue to_here_;   // of this turn
   operation_queue answered_;  // could not even be sent
   operation sweep_{{.op = opcode::timeout}, [](operation&) noexcept {}};
@@ -139,10 +143,12 @@ int daemon_driver::attach() noexcept {
 // answer within seconds is none.
 std::expected<void, refusal> daemon_driver::await_attached() noexcept {
   wait_readable(connection_, deadline{monotonic_now_ns() + patience_ns});
-  const int count = message_.receive(connection_);
-  if (count < 0) return std::unexpected(refusal{"the daemon's answer", -count});
-  if (count != sizeof(answer)) return std::unexpected(refusal{"the daemon's answer", ECONNRESET});
-  const auto said = read_as<answer>(message_.bytes());
+  const auto came = receive();
+  if (!came) return std::unexpected(refusal{"the daemon's answer", came.error()});
+  if (came->size() != sizeof(answer)) {
+    return std::unexpected(refusal{"the daemon's answer", ECONNRESET});
+  }
+  const auto said = read_as<answer>(*came);
   if (!is_sound(said)) return std::unexpected(refusal{"attach", EPROTO});
   if (said.status != 0) return std::unexpected(refusal{"attach", -said.status});
   if (said.kind != message::attached) return std::unexpected(refusal{"attach", EPROTO});
@@ -249,12 +255,15 @@ bool daemon_driver::send_some() noexcept {
       .slot_count = static_cast<std::uint16_t>(news.slots.size()),
       .forget_count = static_cast<std::uint16_t>(news.slots.size() - news.descriptors.size()),
       .operation_count = static_cast<std::uint32_t>(count)};
-  std::ranges::fill(std::span(bytes).first(size), std::byte{0});
   const auto put = [&bytes](const auto& what, std::size_t at) {
     std::ranges::copy(std::as_bytes(std::span(what)), std::span(bytes).subspan(at).begin());
   };
+  constexpr std::uint32_t padding = 0;  // after an odd number of slots
   put(std::span(&head, 1), 0);
   put(news.slots, sizeof head);
+  if (news.slots.size() % 2 != 0) {
+    put(std::span(&padding, 1), sizeof head + numbers - sizeof padding);
+  }
   put(std::span(operations).first(count), sizeof head + numbers);
   const int error = send_message(connection_, std::span(bytes).first(size), news.descriptors);
   if (error == 0) {
@@ -286,20 +295,27 @@ void daemon_driver::reap(operation_queue& completed, deadline until) noexcept {
 
 void daemon_driver::receive_all() noexcept {
   while (connected()) {
-    const int count = message_.receive(connection_);
-    if (count == -EAGAIN) return;
-    if (count <= 0 || !take(message_)) return lose();
+    const auto came = receive();
+    if (!came && came.error() == EAGAIN) return;
+    if (!came || came->empty() || !take(*came)) return lose();
     if (there_->in_flight() == 0) return;
   }
 }
 
+// The next message, without waiting; empty at the end. The daemon passes no descriptors.
+std::expected<std::span<const std::byte>, int> daemon_driver::receive() noexcept {
+  const ssize_t count =
+      uninterrupted([&] { return ::recv(connection_, came_.data(), came_.size(), MSG_DONTWAIT); });
+  if (count < 0) return std::unexpected(static_cast<int>(-count));
+  return std::span(came_).first(static_cast<std::size_t>(count));
+}
+
 // False for what no daemon says: then there is none.
-bool daemon_driver::take(const received_message& came) noexcept {
-  if (came.bytes().size() == sizeof(answer) &&
-      read_as<answer>(came.bytes()).kind == message::attached) {
-    return read_as<answer>(came.bytes()).status == 0;
+bool daemon_driver::take(std::span<const std::byte> came) noexcept {
+  if (came.size() == sizeof(answer) && read_as<answer>(came).kind == message::attached) {
+    return read_as<answer>(came).status == 0;
   }
-  return there_->take_answers(came.bytes());
+  return there_->take_answers(came);
 }
 
 void daemon_driver::take_finished(operation_queue& completed) noexcept {

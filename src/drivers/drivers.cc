@@ -3,7 +3,7 @@
 //   uring.cc          io_uring: everything native that the kernel has
 //   uring_ring.*      the queues shared with the kernel; uring_prepare.* what is written into them;
 //   uring_memory.*    and memory that the kernel keeps at hand; uring_restrict.* what the kernel is
-//                     to refuse
+//                     to refuse; uring_watch.hpp what the ring tells the driver of itself
 //   linux_aio.cc      Linux AIO for O_DIRECT transfers, threads for the rest
 //   threads.cc        a pool of threads and blocking calls
 //   sync.cc           performs at submit: the smallest driver, and documentation
@@ -32,7 +32,6 @@
 
 #include "drivers/drivers.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -204,8 +203,10 @@ opened_or_error open_simulated_disk(std::string_view seed, const detail::driver_
 }
 
 const wrapper_row* find_wrapper(std::string_view name) noexcept {
-  const auto found = std::ranges::find(wrappers, name, &wrapper_row::name);
-  return found != wrappers.end() ? &*found : nullptr;
+  for (const wrapper_row& each : wrappers) {
+    if (each.name == name) return &each;
+  }
+  return nullptr;
 }
 
 driver_report wrapped_too_often() {

@@ -1,6 +1,4 @@
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
@@ -18,19 +16,13 @@
 #include "drivers/uring_prepare.hpp"
 #include "drivers/uring_restrict.hpp"
 #include "drivers/uring_ring.hpp"
+#include "drivers/uring_watch.hpp"
 #include "drivers/worker_pool.hpp"
 #include "misuse.hpp"
 #include "perform.hpp"
 
 namespace weir::detail {
 namespace {
-
-/// What completes besides operations. In user_data, where it cannot be an operation's address:
-/// those are multiples of 8. The rest of the bits count, for the clock.
-enum tag : std::uint64_t { wake_tag = 1, polls_tag, clock_tag, ignored_tag };
-constexpr std::uint64_t tag_bits = 7;
-constexpr std::uint64_t count_one = 8;
-static_assert(alignof(operation) >= count_one);
 
 // A hint of this driver's own, while it holds the operation.
 constexpr std::uint8_t asked_again = 0x80;
@@ -39,20 +31,11 @@ constexpr std::uint8_t asked_again = 0x80;
 // have before the kernel must allocate for them.
 constexpr unsigned room_for_polls = 512;
 
-/// A descriptor of this driver's own that the ring polls as long as there is one.
-struct watch {
-  const tag name;
-  bool wanted = false;
-  bool armed = false;
-  bool is_multishot = true;  // since 5.13
-};
-
 /// io_uring(7). Operations and cancel requests have room for their completions; polls may overflow
 /// it, which costs the kernel an allocation and us a system call.
 class uring_driver final : public driver {
  public:
   explicit uring_driver(const driver_limits& limits) noexcept : limits_(limits) {}
-
   uring_driver(const uring_driver&) = delete;
   uring_driver& operator=(const uring_driver&) = delete;
   // Polls and timeouts are given up with the ring: the kernel holds none of their memory.
@@ -74,7 +57,11 @@ class uring_driver final : public driver {
   int fd() const noexcept override;
 
  private:
-  int find_native(std::uint64_t missing) noexcept;
+  bool has_ring() noexcept;
+  void refuse(operation_queue& all) noexcept;
+  void take_back(std::uint64_t user_data) noexcept;
+  void give_up_on_ring() noexcept;
+  void reap_without_ring(operation_queue& completed, deadline until) noexcept;
   bool has_room_for(const operation& op) const noexcept;
   void take(operation& op) noexcept;
   io_uring_sqe& next_sqe() noexcept;
@@ -82,18 +69,17 @@ class uring_driver final : public driver {
   void poll(operation& op) noexcept;
   void cancel(operation& request) noexcept;
   bool cancel_here(operation& target) noexcept;
+  std::int32_t cancel_offloaded(const request& what) noexcept;
   void cancel_many(operation& request) noexcept;
   void cancel_polls(const request& named) noexcept;
   void offload(operation& op) noexcept;
   void finish_here(operation& op, std::int32_t answer) noexcept;
-  void keep_watch(watch& kept, int fd) noexcept;
-  void show_time() noexcept;
 
   void take_completions() noexcept;
   void take_from_ring() noexcept;
+  void take_offloaded() noexcept;
   void take_completion(const io_uring_cqe& cqe) noexcept;
   void take_note(const io_uring_cqe& cqe) noexcept;
-  void take_watch(watch& kept, const io_uring_cqe& cqe) noexcept;
   void take_cancel(operation& request, std::int32_t answer) noexcept;
   void take_poll(operation& op, std::int32_t answer) noexcept;
   void take_answer(operation& op, std::int32_t answer) noexcept;
@@ -107,6 +93,7 @@ class uring_driver final : public driver {
   bool woken_ = false;
   bool others_ready_ = false;          // among `other_polls_`
   std::size_t in_flight_ = 0;          // with the kernel or the threads, but for what is below
+  std::size_t offloaded_ = 0;          // of these, with the threads
   std::size_t cancels_in_flight_ = 0;  // with the kernel
   poll_list polls_;                    // with the kernel
   timer_queue timers_;
@@ -114,13 +101,11 @@ class uring_driver final : public driver {
   operation_queue one_by_one_;  // cancels of many, whose polls the kernel must be named
   operation_queue done_;        // finished, not yet reaped
   uring_memory memory_{ring_};
-  std::uint64_t clock_count_ = clock_tag;  // names the IORING_OP_TIMEOUT that shows at fd()
-  deadline clock_set_to_ = deadline::never();
-  __kernel_timespec clock_time_{};
+  uring_clock clock_;
   mutable event_fd shown_;  // what fd() gives, from when it is first asked for
   mutable std::atomic<bool> shows_ = false;
-  watch wake_watch_{.name = wake_tag, .wanted = true};
-  watch polls_watch_{.name = polls_tag};
+  uring_watch wake_watch_{wake_tag, true};  // lets wake() and our threads end a wait
+  uring_watch polls_watch_{polls_tag, false};
   poll_set other_polls_;     // those that the ring would answer wrongly; opened when first needed
   event_fd event_;           // wakes the ring from other threads
   worker_pool_ptr offload_;  // made when first needed; its threads signal `event_`
@@ -138,30 +123,19 @@ std::expected<void, refusal> uring_driver::open(const uring_restrictions& restri
   auto opened = ring_.open(limits_.queue_depth, completions, restrictions.refused_setup_flags,
                            limits_.sqpoll_idle_ms);
   if (!opened) return opened;
-  if (const int error = find_native(restrictions.missing_opcodes); error < 0) {
-    return std::unexpected(refusal{"io_uring_register", -error});
-  }
+  io_uring_probe* probe = ring_.probe();
+  if (probe == nullptr) return std::unexpected(refusal{"io_uring_register", ENOMEM});
+  native_ = native_among(*probe, restrictions.missing_opcodes);
+  io_uring_free_probe(probe);
   cancels_all_ = !restrictions.cancels_one_by_one;
   if (limits_.restricted) return restrict_to_own(ring_);
   return {};
 }
 
-int uring_driver::find_native(std::uint64_t missing) noexcept {
-  io_uring_probe* probe = ring_.probe();
-  if (probe == nullptr) return -ENOMEM;
-  for (unsigned op = 0; op < opcode_count; ++op) {
-    const auto wanted = native_opcode(static_cast<opcode>(op));
-    native_[op] =
-        wanted && (missing >> op & 1) == 0 && io_uring_opcode_supported(probe, *wanted) != 0;
-  }
-  io_uring_free_probe(probe);
-  return 0;
-}
-
 // --- submission ----------------------------------------------------------------------------------
 
 void uring_driver::submit(operation_queue& staged) noexcept {
-  if (!ring_.enabled()) ring_.enable(limits_.threads);
+  if (!has_ring()) return refuse(staged);
   if (in_flight_ == 0) marks_.clear();
   while (!staged.empty() && has_room_for(staged.front())) take(staged.pop_front());
 }
@@ -231,7 +205,7 @@ void uring_driver::poll(operation& op) noexcept {
   }
   if (!other_polls_.is_open()) {
     if (const int error = other_polls_.open(); error < 0) return finish_here(op, error);
-    polls_watch_.wanted = true;
+    polls_watch_.want();
   }
   other_polls_.start(op, done_);
 }
@@ -241,8 +215,8 @@ void uring_driver::cancel(operation& request) noexcept {
   if (target == nullptr) return cancel_many(request);
   target->request_cancel();
   if (cancel_here(*target)) return finish_here(request, 0);
-  const int answer = offload_ ? offload_->cancel(*target) : -ENOENT;
-  if (answer != -ENOENT) return finish_here(request, answer);
+  const int known = cancel_offloaded(request.args);
+  if (known != -ENOENT) return finish_here(request, known);
   ++cancels_in_flight_;
   hand_to_kernel(request, 0);
 }
@@ -251,10 +225,17 @@ void uring_driver::cancel_many(operation& request) noexcept {
   marks_.mark(request.args);
   timers_.cancel_named(request.args, done_);
   other_polls_.cancel_named(request.args, done_);
-  if (offload_) offload_->cancel_named(request.args);
+  cancel_offloaded(request.args);
   if (!cancels_all_) return one_by_one_.push_back(request);
   ++cancels_in_flight_;
   hand_to_kernel(request, 0);
+}
+
+std::int32_t uring_driver::cancel_offloaded(const request& what) noexcept {
+  if (!offload_) return what.address != nullptr ? -ENOENT : 0;
+  if (what.address != nullptr) return offload_->cancel(*static_cast<operation*>(what.address));
+  offload_->cancel_named(what);
+  return 0;
 }
 
 // What is in this driver's own hands.
@@ -282,11 +263,11 @@ void uring_driver::offload(operation& op) noexcept {
     offload_.reset(new (std::nothrow) worker_pool(limits_.threads, [this] { wake(); }));
     if (const int error = offload_ ? offload_->open() : -ENOMEM; error < 0) {
       offload_.reset();
-      finish_here(op, error);
-      return;
+      return finish_here(op, error);
     }
   }
   ++in_flight_;
+  ++offloaded_;
   operation_queue one;
   one.push_back(op);
   offload_->submit(std::move(one));
@@ -300,7 +281,7 @@ void uring_driver::finish_here(operation& op, std::int32_t answer) noexcept {
 // --- waiting -------------------------------------------------------------------------------------
 
 void uring_driver::reap(operation_queue& completed, deadline until) noexcept {
-  if (!ring_.enabled()) ring_.enable(limits_.threads);
+  if (!has_ring()) return reap_without_ring(completed, until);
   const auto must_wait = [&] {
     return completed.empty() && done_.empty() && !woken_ && until != deadline::now();
   };
@@ -312,9 +293,10 @@ void uring_driver::reap(operation_queue& completed, deadline until) noexcept {
       const bool passed = ring_.enter(must_wait(), timer_first ? timer : until);
       if (passed && !timer_first) until = deadline::now();
       take_completions();
-    } while (must_wait() || ring_.has_entries());
+    } while ((must_wait() || ring_.has_entries()) && ring_.refused() == 0);
   }
   if (shows_.load(std::memory_order_relaxed)) settle_fd();
+  if (ring_.refused() != 0) return reap_without_ring(completed, until);
   completed.append(std::move(done_));
   woken_ = false;
 }
@@ -325,7 +307,7 @@ void uring_driver::settle_fd() noexcept {
   while (shown_.drain()) {
     if (ring_.may_have_work()) ring_.enter(false, deadline::now());
     take_completions();
-    while (ring_.has_entries()) ring_.enter(false, deadline::now());
+    while (ring_.has_entries() && has_ring()) ring_.enter(false, deadline::now());
   }
 }
 
@@ -349,33 +331,54 @@ int uring_driver::fd() const noexcept {
   return shown_.fd();
 }
 
-// The poll that lets `wake` and the offload's threads end a wait, and makes fd() readable.
-void uring_driver::keep_watch(watch& kept, int fd) noexcept {
-  if (!kept.wanted || kept.armed) return;
-  io_uring_sqe& sqe = next_sqe();
-  io_uring_prep_poll_add(&sqe, fd, POLLIN);
-  if (kept.is_multishot) sqe.len = IORING_POLL_ADD_MULTI;
-  io_uring_sqe_set_data64(&sqe, kept.name);
-  kept.armed = true;
+// --- without the ring ----------------------------------------------------------------------------
+
+// Enabled when it is first driven; lost where a seccomp filter has come between since.
+bool uring_driver::has_ring() noexcept {
+  if (ring_.enabled()) return true;
+  if (ring_.refused() == 0) ring_.enable(limits_.threads);
+  return ring_.enabled();
 }
 
-// Waiting here, a timeout is the end of a wait; whoever waits at fd() has to be told, by the ring,
-// of the earliest. Where it is cancelled its time is told all the same, once, for nothing.
-void uring_driver::show_time() noexcept {
-  const deadline earliest = timers_.earliest();
-  if (earliest.monotonic_ns >= clock_set_to_.monotonic_ns) return;
-  if (clock_set_to_ != deadline::never()) {
-    io_uring_sqe& sqe = next_sqe();
-    io_uring_prep_timeout_remove(&sqe, clock_count_, 0);
-    io_uring_sqe_set_data64(&sqe, ignored_tag);
+void uring_driver::refuse(operation_queue& all) noexcept {
+  while (!all.empty()) {
+    operation& op = all.pop_front();
+    finish_here(op, op.args.op == opcode::cancel ? cancel_offloaded(op.args) : -ring_.refused());
   }
-  clock_set_to_ = earliest;
-  clock_count_ += count_one;
-  clock_time_ = {.tv_sec = earliest.monotonic_ns / 1'000'000'000,
-                 .tv_nsec = earliest.monotonic_ns % 1'000'000'000};
-  io_uring_sqe& sqe = next_sqe();
-  io_uring_prep_timeout(&sqe, &clock_time_, 0, IORING_TIMEOUT_ABS);
-  io_uring_sqe_set_data64(&sqe, clock_count_);
+}
+
+// An entry that the kernel has not taken. Polls are given up together.
+void uring_driver::take_back(std::uint64_t user_data) noexcept {
+  auto* op = reinterpret_cast<operation*>(user_data);
+  if ((user_data & tag_bits) != 0 || op->args.op == opcode::poll) return;
+  --(op->args.op == opcode::cancel ? cancels_in_flight_ : in_flight_);
+  finish_here(*op, -ring_.refused());
+}
+
+// A transfer's memory the kernel may still write to, and would not say when it has done so.
+void uring_driver::give_up_on_ring() noexcept {
+  take_from_ring();
+  in_flight_ -= again_.size();
+  again_.append(std::move(one_by_one_));
+  timers_.cancel_named(cancel_request_for_all(), again_);
+  other_polls_.cancel_named(cancel_request_for_all(), again_);
+  refuse(again_);
+  while (!polls_.empty()) take_poll(polls_[polls_.size() - 1], -ring_.refused());
+  if (in_flight_ == offloaded_ && cancels_in_flight_ == 0) return;
+  misuse("io_uring was forbidden (seccomp) to a thread whose io_context has transfers in flight");
+}
+
+void uring_driver::reap_without_ring(operation_queue& completed, deadline until) noexcept {
+  give_up_on_ring();
+  shown_.drain();
+  take_offloaded();
+  const bool woken = event_.clear() || std::exchange(woken_, false);
+  if (completed.empty() && done_.empty() && !woken && until != deadline::now()) {
+    wait_readable(event_.fd(), until);
+    event_.clear();
+    take_offloaded();
+  }
+  completed.append(std::move(done_));
 }
 
 // --- completion ----------------------------------------------------------------------------------
@@ -389,17 +392,26 @@ void uring_driver::take_completions() noexcept {
     cancel_polls(request.args);
     finish_here(request, 0);
   }
-  if (offload_) in_flight_ -= offload_->collect(done_);
+  take_offloaded();
   if (std::exchange(others_ready_, false)) other_polls_.collect(done_);
   timers_.expire(done_);
   // Armed again at once, or a later wake() would not show at fd().
-  keep_watch(wake_watch_, event_.fd());
-  keep_watch(polls_watch_, other_polls_.fd());
-  if (shows_.load(std::memory_order_relaxed)) show_time();
+  const auto next = [this]() noexcept -> io_uring_sqe& { return next_sqe(); };
+  wake_watch_.keep(event_.fd(), next);
+  polls_watch_.keep(other_polls_.fd(), next);
+  if (shows_.load(std::memory_order_relaxed)) clock_.show(timers_.earliest(), next);
+}
+
+void uring_driver::take_offloaded() noexcept {
+  const std::size_t count = offload_ ? offload_->collect(done_) : 0;
+  in_flight_ -= count;
+  offloaded_ -= count;
 }
 
 void uring_driver::take_from_ring() noexcept {
   ring_.take_completions([this](const io_uring_cqe& cqe) { take_completion(cqe); });
+  if (ring_.refused() == 0) return;
+  ring_.take_back_entries([this](std::uint64_t user_data) { take_back(user_data); });
 }
 
 void uring_driver::take_completion(const io_uring_cqe& cqe) noexcept {
@@ -413,25 +425,20 @@ void uring_driver::take_completion(const io_uring_cqe& cqe) noexcept {
 void uring_driver::take_note(const io_uring_cqe& cqe) noexcept {
   switch (cqe.user_data & tag_bits) {
     case wake_tag:
-      take_watch(wake_watch_, cqe);
+      wake_watch_.take(cqe);
       woken_ = true;
       event_.clear();
       break;
     case polls_tag:
-      take_watch(polls_watch_, cqe);
+      polls_watch_.take(cqe);
       others_ready_ = true;
       break;
     case clock_tag:
-      if (cqe.user_data == clock_count_) clock_set_to_ = deadline::never();
+      clock_.take(cqe);
       break;
     default:
       break;
   }
-}
-
-void uring_driver::take_watch(watch& kept, const io_uring_cqe& cqe) noexcept {
-  kept.armed = (cqe.flags & IORING_CQE_F_MORE) != 0;
-  if (cqe.res == -EINVAL) kept.is_multishot = false;
 }
 
 void uring_driver::take_cancel(operation& request, std::int32_t answer) noexcept {
@@ -450,10 +457,6 @@ void uring_driver::take_poll(operation& op, std::int32_t answer) noexcept {
   polls_.remove(op);
   const auto asked = static_cast<std::int32_t>(op.args.flags | POLLERR | POLLHUP);
   finish_here(op, answer < 0 || (answer & asked) == 0 ? answer : answer & asked);
-}
-
-bool may_wait(const request& what) noexcept {
-  return (what.flags & (what.op == opcode::splice ? SPLICE_F_NONBLOCK : RWF_NOWAIT)) == 0;
 }
 
 // Not all of these are answers. A signal may interrupt a kernel worker; and some file systems, and

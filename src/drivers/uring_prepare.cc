@@ -63,6 +63,17 @@ void prepare_cancel(io_uring_sqe* sqe, const request& what) {
 
 }  // namespace
 
+std::array<bool, opcode_count> native_among(const io_uring_probe& probe,
+                                            std::uint64_t missing) noexcept {
+  std::array<bool, opcode_count> found{};
+  for (unsigned op = 0; op < opcode_count; ++op) {
+    const auto wanted = native_opcode(static_cast<opcode>(op));
+    found[op] =
+        wanted && (missing >> op & 1) == 0 && io_uring_opcode_supported(&probe, *wanted) != 0;
+  }
+  return found;
+}
+
 std::optional<std::uint8_t> native_opcode(opcode op) noexcept {
   switch (op) {
     case opcode::nop:

@@ -89,13 +89,23 @@ std::expected<void, refusal> uring_ring::open(unsigned entries, unsigned complet
 
 void uring_ring::enable(unsigned workers) noexcept {
   enabled_ = true;
-  if (tell(IORING_REGISTER_ENABLE_RINGS, nullptr, 0) < 0) {
+  if (const int answer = tell(IORING_REGISTER_ENABLE_RINGS, nullptr, 0); answer < 0) {
+    if (is_refusal(answer)) return;
     misuse("an io_uring driver could not be enabled");
   }
   // Buffered reads that miss go to kernel threads; without a cap thousands of reads make thousands
   // of them. Kernels before 5.15 cannot be told, which costs threads, not correctness.
   const std::array<unsigned, 2> most = {workers, workers};
   static_cast<void>(tell(IORING_REGISTER_IOWQ_MAX_WORKERS, most.data(), most.size()));
+}
+
+// What a filter of system calls answers, and the kernel does not.
+bool uring_ring::is_refusal(int answer) noexcept {
+  if (answer != -EPERM && answer != -EACCES && answer != -ENOSYS) return false;
+  if (has_thread()) return false;  // that one may go on, and take what would be given back
+  refused_ = -answer;
+  enabled_ = false;
+  return true;
 }
 
 // A system call only where the thread sleeps, or has not made room yet.
@@ -126,6 +136,7 @@ bool uring_ring::enter(bool block, deadline until) noexcept {
     if (io_uring_cq_ready(&ring_) == 0) ::poll(nullptr, 0, 1);
     return false;
   }
+  if (is_refusal(answer)) return false;
   if (answer == -EEXIST) misuse("an io_uring driver was used from two threads");
   misuse("io_uring_enter refused a ring that it had set up");
 }

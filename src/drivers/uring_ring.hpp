@@ -30,6 +30,10 @@ class uring_ring {
   void enable(unsigned workers) noexcept;
   bool enabled() const noexcept { return enabled_; }
 
+  /// The errno with which this thread has been forbidden what it did before (a seccomp filter has
+  /// come between), or 0. Then the ring is no longer enabled: no call will be of use.
+  int refused() const noexcept { return refused_; }
+
   bool made_in_this_process() const noexcept;
 
   /// An entry to be filled in; null when the queue is full, until `enter` has emptied it.
@@ -64,6 +68,18 @@ class uring_ring {
     io_uring_cq_advance(&ring_, taken);
   }
 
+  /// Of a ring that is refused: takes back the entries that the kernel has not taken, and gives
+  /// `take` the user_data of each.
+  template <class Take>
+  void take_back_entries(Take take) noexcept {
+    io_uring_sq& queue = ring_.sq;
+    const unsigned head = __atomic_load_n(queue.khead, __ATOMIC_ACQUIRE);
+    for (unsigned at = head; at != queue.sqe_tail; ++at) {
+      take(queue.sqes[at & *queue.kring_mask].user_data);
+    }
+    queue.sqe_head = queue.sqe_tail = *queue.ktail = head;
+  }
+
   /// io_uring_register(2): its answer, or a negative errno. Changes nothing in this process.
   int tell(unsigned what, const void* argument, unsigned count) const noexcept;
 
@@ -73,10 +89,12 @@ class uring_ring {
  private:
   bool has_thread() const noexcept { return (ring_.flags & IORING_SETUP_SQPOLL) != 0; }
   int submit_to_thread() noexcept;
+  bool is_refusal(int answer) noexcept;
 
   io_uring ring_{.ring_fd = -1};
   const unsigned fork_generation_;
   bool enabled_ = false;
+  int refused_ = 0;
 };
 
 }  // namespace weir::detail

@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-
 namespace weir {
 namespace {
 
@@ -143,8 +142,7 @@ void ready_files::table::call(callback tell, void* user) noexcept {
 void ready_files::table::flush_later(detail::ready_slot& slot) noexcept {
   const std::lock_guard lock(mutex_);
   if (slot.flush_at != 0) return;
-  slot.flush_at =
-      thread_->context().now_ns() + std::chrono::nanoseconds(options_.flush_after).count();
+  slot.flush_at = context->now_ns() + std::chrono::nanoseconds(options_.flush_after).count();
   slot.next_to_flush = nullptr;
   (first_to_flush_ != nullptr ? last_to_flush_->next_to_flush : first_to_flush_) = &slot;
   last_to_flush_ = &slot;
@@ -160,7 +158,7 @@ void ready_files::table::arm() noexcept {
 }
 
 void ready_files::table::flush_what_is_due() noexcept {
-  const std::int64_t now = thread_->context().now_ns();
+  const std::int64_t now = context->now_ns();
   std::unique_lock lock(mutex_);
   armed_ = false;
   while (first_to_flush_ != nullptr && first_to_flush_->flush_at <= now && !ending_) {

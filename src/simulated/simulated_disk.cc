@@ -61,7 +61,7 @@ std::uint64_t simulated_disk::operations() const {
 }
 
 // Every turn of a context on this disk goes on to the next event, so turns in which nothing
-// completes mean that there is none.
+// completes mean that there is none: what is outstanding then waits for the outside world.
 bool simulated_disk::run_until(std::initializer_list<io_context*> contexts,
                                const std::function<bool()>& condition) const {
   for (;;) {
@@ -74,6 +74,7 @@ bool simulated_disk::run_until(std::initializer_list<io_context*> contexts,
     const bool idle = std::ranges::all_of(
         contexts, [](const io_context* each) { return each->outstanding() == 0; });
     if (ran == 0 && idle) return false;
+    if (ran == 0 && contexts.size() == 1) (*contexts.begin())->dispatch(true);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "transfer/no_sigpipe.hpp"
+#include "uninterrupted.hpp"
 #include "weir/request.hpp"
 
 namespace weir::detail {
@@ -21,14 +22,11 @@ std::unexpected<std::error_code> refusal(int error) noexcept {
   return std::unexpected(errno_code(error));
 }
 
-// Repeats `call` while signals interrupt it.
 template <class Call>
 result<std::size_t> answer_of(Call call) noexcept {
-  for (;;) {
-    const ssize_t answer = call();
-    if (answer >= 0) return static_cast<std::size_t>(answer);
-    if (errno != EINTR) return refusal(errno);
-  }
+  const ssize_t answer = uninterrupted(call);
+  if (answer < 0) return refusal(static_cast<int>(-answer));
+  return static_cast<std::size_t>(answer);
 }
 
 template <class Call>

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "checks.h"
+
 /* Part of the binary interface: programs have these compiled in. */
 _Static_assert(sizeof(struct weir_answer) == WEIR_ANSWER_SIZE, "answers have their size for good");
 _Static_assert(sizeof(struct weir_file_info) == WEIR_ANSWER_SIZE, "likewise");
@@ -28,29 +30,10 @@ _Static_assert(offsetof(struct weir_daemon_options, max_transfers) == 40,
                "options only grow at their end");
 _Static_assert(offsetof(struct weir_daemon_options, others) == 56, "likewise");
 
-static int failures;
 static const char* command;
 static char directory[] = "/var/tmp/weir_c_daemon_XXXXXX";
 static char socket_path[64];
 static pid_t process;
-
-#define CHECK(condition)                                                      \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      ++failures;                                                             \
-    }                                                                         \
-  } while (0)
-
-#define CHECK_EQUAL(actual, expected)                                            \
-  do {                                                                           \
-    long long is = (long long)(actual), should = (long long)(expected);          \
-    if (is != should) {                                                          \
-      fprintf(stderr, "%s:%d: %s is %lld instead of %lld\n", __FILE__, __LINE__, \
-              #actual, is, should);                                              \
-      ++failures;                                                                \
-    }                                                                            \
-  } while (0)
 
 /* For what makes no sense to go on after. */
 static void give_up(const char* why) {

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "checks.h"
+
 /* Part of the binary interface: programs have these compiled in. */
 _Static_assert(offsetof(struct weir_files_options, driver) == 8, "options only grow at their end");
 _Static_assert(offsetof(struct weir_files_options, queue_depth) == 16, "likewise");
@@ -25,27 +27,8 @@ _Static_assert(offsetof(struct weir_files_options, flush_after_ms) == 56, "likew
 _Static_assert(sizeof(struct weir_event) == 16 && offsetof(struct weir_event, result) == 8,
                "struct weir_event has its layout for good");
 
-static int failures;
 static const char* driver;
 static char directory[] = "/var/tmp/weir_c_ready_XXXXXX";
-
-#define CHECK(condition)                                                      \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      ++failures;                                                             \
-    }                                                                         \
-  } while (0)
-
-#define CHECK_EQUAL(actual, expected)                                            \
-  do {                                                                           \
-    long long is = (long long)(actual), should = (long long)(expected);          \
-    if (is != should) {                                                          \
-      fprintf(stderr, "%s:%d: %s is %lld instead of %lld\n", __FILE__, __LINE__, \
-              #actual, is, should);                                              \
-      ++failures;                                                                \
-    }                                                                            \
-  } while (0)
 
 /* For what makes no sense to go on after. */
 static void give_up(const char* why) {

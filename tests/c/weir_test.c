@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "checks.h"
+
 /* Part of the binary interface: programs have these sizes compiled in. */
 _Static_assert(sizeof(struct weir_op) == 128, "struct weir_op has its size for good");
 _Static_assert(_Alignof(struct weir_op) == 8, "and its alignment");
@@ -25,27 +27,8 @@ _Static_assert(offsetof(struct weir_options, driver) == 8, "options only grow at
 _Static_assert(offsetof(struct weir_options, queue_depth) == 16, "options only grow at their end");
 _Static_assert(offsetof(struct weir_options, threads) == 20, "options only grow at their end");
 
-static int failures;
 static const char* driver;
 static char directory[] = "/var/tmp/weir_c_test_XXXXXX";
-
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);       \
-      ++failures;                                                                   \
-    }                                                                               \
-  } while (0)
-
-#define CHECK_EQUAL(actual, expected)                                               \
-  do {                                                                              \
-    long long is = (long long)(actual), should = (long long)(expected);             \
-    if (is != should) {                                                             \
-      fprintf(stderr, "%s:%d: %s is %lld instead of %lld\n", __FILE__, __LINE__,    \
-              #actual, is, should);                                                 \
-      ++failures;                                                                   \
-    }                                                                               \
-  } while (0)
 
 static weir_context* open_context(uint32_t queue_depth) {
   struct weir_options options = {

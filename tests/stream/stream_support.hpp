@@ -2,10 +2,10 @@
 
 #include <coroutine>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
+#include "support/context_test.hpp"
 #include "support/support.hpp"
 
 namespace weir::testing {
@@ -31,19 +31,9 @@ class begun {
   std::coroutine_handle<promise_type> frame_;
 };
 
-/// Tests of streams: a context on the driver that is the parameter, and one file.
-class stream_test : public driver_test {
+/// Tests of streams.
+class stream_test : public context_test {
  protected:
-  void SetUp() override {
-    driver_test::SetUp();
-    if (!IsSkipped()) context_ = open_context(GetParam());
-  }
-
-  /// Around the parameter's driver: what every driver may do, short transfers above all.
-  void use_faults(faulty_options options) {
-    auto inner = open_driver_named(GetParam(), {.queue_depth = options.queue_depth});
-    context_ = std::make_unique<io_context>(make_faulty(std::move(inner), options).value());
-  }
   static faulty_options short_transfers(std::uint64_t seed) {
     faulty_options options = faults_of_timing(seed);
     options.short_transfer = 0.4;
@@ -51,10 +41,6 @@ class stream_test : public driver_test {
   }
 
   file open_for(int flags) { return file(*context_, open_file(path(), flags).release()); }
-  std::string path() const { return directory_ / "file"; }
-
-  temp_directory directory_;
-  std::unique_ptr<io_context> context_;
 };
 
 }  // namespace weir::testing

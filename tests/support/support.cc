@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -300,16 +301,40 @@ std::byte pattern(std::uint64_t offset, unsigned seed) {
   return static_cast<std::byte>(mixed >> 56);
 }
 
+namespace {
+
+// A sanitizer looks at every access, so memory is written and compared by the word.
+std::uint64_t pattern_word(std::uint64_t offset, unsigned seed) {
+  std::uint64_t word = 0;
+  for (unsigned i = 0; i < sizeof word; ++i) {
+    const unsigned place = std::endian::native == std::endian::little ? i : sizeof word - 1 - i;
+    word |= static_cast<std::uint64_t>(pattern(offset + i, seed)) << (8 * place);
+  }
+  return word;
+}
+
+}  // namespace
+
 void fill(std::span<std::byte> memory, std::uint64_t offset, unsigned seed) {
-  for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = pattern(offset + i, seed);
+  std::size_t i = 0;
+  for (; i + sizeof(std::uint64_t) <= memory.size(); i += sizeof(std::uint64_t)) {
+    const std::uint64_t word = pattern_word(offset + i, seed);
+    std::memcpy(memory.data() + i, &word, sizeof word);
+  }
+  for (; i < memory.size(); ++i) memory[i] = pattern(offset + i, seed);
 }
 
 ::testing::AssertionResult holds_pattern(std::span<const std::byte> memory, std::uint64_t offset,
                                          unsigned seed) {
-  for (std::size_t i = 0; i < memory.size(); ++i) {
-    if (memory[i] == pattern(offset + i, seed)) continue;
-    return ::testing::AssertionFailure()
-           << "byte " << i << " of " << memory.size() << " is not that of offset " << offset + i;
+  std::size_t right = 0;
+  for (std::uint64_t word = 0; right + sizeof word <= memory.size(); right += sizeof word) {
+    std::memcpy(&word, memory.data() + right, sizeof word);
+    if (word != pattern_word(offset + right, seed)) break;
+  }
+  for (; right < memory.size(); ++right) {
+    if (memory[right] == pattern(offset + right, seed)) continue;
+    return ::testing::AssertionFailure() << "byte " << right << " of " << memory.size()
+                                         << " is not that of offset " << offset + right;
   }
   return ::testing::AssertionSuccess();
 }

@@ -10,12 +10,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "support/context_test.hpp"
 #include "support/support.hpp"
 #include "weir/transfer.hpp"
 
@@ -110,19 +110,9 @@ class collector {
   std::thread reads_;
 };
 
-/// Tests of transfers: a context on the driver that is the parameter.
-class transfer_test : public driver_test {
+/// Tests of transfers: a file on each side.
+class transfer_test : public context_test {
  protected:
-  void SetUp() override {
-    driver_test::SetUp();
-    if (!IsSkipped()) context_ = open_context(GetParam());
-  }
-
-  void use_faults(faulty_options options) {
-    auto inner = open_driver_named(GetParam(), {.queue_depth = options.queue_depth});
-    context_ = std::make_unique<io_context>(make_faulty(std::move(inner), options).value());
-  }
-
   /// A file of `size` bytes of the pattern, opened with `flags`.
   file patterned(std::size_t size, int flags = O_RDONLY) {
     make_patterned_file(path(), size);
@@ -136,11 +126,7 @@ class transfer_test : public driver_test {
     return context_->run(send_file(from, to.get(), offset, length, std::move(options)));
   }
 
-  std::string path() const { return directory_ / "file"; }
   std::string target() const { return directory_ / "target"; }
-
-  temp_directory directory_;
-  std::unique_ptr<io_context> context_;
 };
 
 inline ::testing::AssertionResult succeeded(const transfer_outcome& outcome,

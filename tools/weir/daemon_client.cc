@@ -28,6 +28,17 @@ void add_daemon_place(CLI::App& command, daemon_place& place) {
       ->excludes(name);
 }
 
+void add_range(CLI::App& command, file_range& range) {
+  command.add_option("--offset", range.offset, "Where to begin: bytes, or 4k, 1M…")
+      ->type_name("N")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option("--length", range.length, "How much; to the end by default")
+      ->type_name("N")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
+  command.add_flag("--lock", range.lock, "Fail where another holds a lock on the range");
+}
+
 int complain(const char* command, const std::string& sentence) {
   std::fprintf(stderr, "%s: %s\n", command, sentence.c_str());
   return 1;

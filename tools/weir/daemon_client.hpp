@@ -26,6 +26,18 @@ struct daemon_place {
 /// --name and --socket.
 void add_daemon_place(CLI::App& command, daemon_place& place);
 
+/// Which part of a file.
+struct file_range {
+  std::uint64_t offset = 0;
+  std::uint64_t length = WEIR_TO_THE_END;
+  bool lock = false;
+
+  unsigned flags() const noexcept { return lock ? unsigned{WEIR_LOCK} : 0U; }
+};
+
+/// --offset, --length and --lock.
+void add_range(CLI::App& command, file_range& range);
+
 /// Says "COMMAND: SENTENCE" on standard error; returns the exit status of a failure.
 int complain(const char* command, const std::string& sentence);
 

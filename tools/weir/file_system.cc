@@ -15,14 +15,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <climits>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <sstream>
 #include <string_view>
@@ -30,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "mount_table.hpp"
 #include "temporary_file.hpp"
 #include <weir/buffer.hpp>
 
@@ -531,31 +530,14 @@ std::string type_of(const struct statfs& system) {
   return unknown.str();
 }
 
-// In mountinfo, blanks and backslashes are written as three octal digits.
-std::string unescaped(std::string_view text) {
-  std::string plain;
-  while (!text.empty()) {
-    int value = 0;
-    const char* digits = text.data() + 1;
-    const bool escaped = text.front() == '\\' && text.size() >= 4 &&
-                         std::from_chars(digits, digits + 3, value, 8).ptr == digits + 3;
-    plain += escaped ? static_cast<char>(value) : text.front();
-    text.remove_prefix(escaped ? 4 : 1);
-  }
-  return plain;
-}
-
-// "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" (proc(5)).
 void describe_mount(std::uint64_t id, file_system_report& report) {
   std::ifstream mounts("/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    const std::vector<std::string> word{std::istream_iterator<std::string>(words), {}};
-    const auto dash = std::ranges::find(word, "-");
-    if (word.size() < 5 || word[0] != std::to_string(id) || word.end() - dash < 3) continue;
-    report.mount_point = unescaped(word[4]);
-    report.type = unescaped(dash[1]);
-    report.source = unescaped(dash[2]);
+    const auto found = mount_of(line);
+    if (!found || found->id != std::to_string(id)) continue;
+    report.mount_point = found->point;
+    report.type = found->type;
+    report.source = found->source;
   }
 }
 

@@ -26,9 +26,7 @@ struct get_arguments {
   daemon_place daemon;
   std::string path;
   std::string output = "-";
-  std::uint64_t offset = 0;
-  std::uint64_t length = WEIR_TO_THE_END;
-  bool lock = false;
+  file_range range;
 };
 
 /// Where the bytes go: standard output, something that is there already, or a new file that gets
@@ -108,9 +106,9 @@ int get(const get_arguments& asked) {
   ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is a failure with a sentence
   const auto connection = connect_to(asked.daemon);
   if (!connection) return complain(command_name, connection.error());
-  daemon_request request(*connection,
-                         ::weir_daemon_read(connection->get(), asked.path.c_str(), asked.offset,
-                                            asked.length, asked.lock ? unsigned{WEIR_LOCK} : 0U));
+  const file_range& part = asked.range;
+  daemon_request request(*connection, ::weir_daemon_read(connection->get(), asked.path.c_str(),
+                                                         part.offset, part.length, part.flags()));
   const auto information = request.information();
   if (!information) return complain(command_name, sentence(asked, information.error().message()));
 
@@ -153,14 +151,7 @@ void add_get(CLI::App& app, action& chosen) {
       ->required();
   get_command->add_option("-o,--output", asked->output, "Where to; standard output by default")
       ->type_name("FILE|-");
-  get_command->add_option("--offset", asked->offset, "Where to begin: bytes, or 4k, 1M…")
-      ->type_name("N")
-      ->transform(CLI::AsSizeValue(false));
-  get_command->add_option("--length", asked->length, "How much; to the end by default")
-      ->type_name("N")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::PositiveNumber);
-  get_command->add_flag("--lock", asked->lock, "Fail where another holds a lock on the range");
+  add_range(*get_command, asked->range);
   get_command->callback([asked, &chosen] { chosen = [asked] { return get_or_end(*asked); }; });
 }
 

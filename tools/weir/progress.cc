@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdarg>
 #include <cstdio>
 #include <string>
+
+#include "formatted.hpp"
 
 namespace weir::tools {
 namespace {
@@ -19,23 +19,6 @@ std::size_t terminal_width() {
   winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
   return size.ws_col;
-}
-
-[[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...) {
-  std::array<char, 32> text{};
-  va_list values;
-  va_start(values, format);
-  std::vsnprintf(text.data(), text.size(), format, values);
-  va_end(values);
-  return text.data();
-}
-
-// 1536 as "1.5 KiB".
-std::string human(double bytes) {
-  constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
-  return formatted("%.*f %s", unit == 0 ? 0 : 1, bytes, units[unit]);
 }
 
 std::string clock_time(double seconds) {
@@ -89,13 +72,13 @@ void progress::draw(clock::time_point now) noexcept {
   const double seconds = std::chrono::duration<double>(now - started_).count();
   const double rate = static_cast<double>(bytes_) / seconds;
   std::string text = " " + std::to_string(files_) + " files, " +
-                     human(static_cast<double>(bytes_)) + ", " + human(rate) + "/s";
+                     human_bytes(static_cast<double>(bytes_)) + ", " + human_bytes(rate) + "/s";
   if (all_known_ && bytes_expected_ != 0) {
     const double done =
         std::min(1.0, static_cast<double>(bytes_) / static_cast<double>(bytes_expected_));
     const double left = rate > 0 ? static_cast<double>(bytes_expected_) * (1 - done) / rate : 0;
     text = " " + std::to_string(files_) + "/" + std::to_string(files_expected_) + " files, " +
-           human(rate) + "/s, " + clock_time(left) + " left";
+           human_bytes(rate) + "/s, " + clock_time(left) + " left";
     const std::size_t width = terminal_width();
     if (width > text.size() + 20) {
       const std::string percent = formatted("%4.0f%%", done * 100);

@@ -23,9 +23,7 @@ struct send_arguments {
   std::string path;
   std::string to;
   int to_fd = STDOUT_FILENO;
-  std::uint64_t offset = 0;
-  std::uint64_t length = WEIR_TO_THE_END;
-  bool lock = false;
+  file_range range;
 };
 
 std::string sentence(const send_arguments& asked, const std::error_code& why) {
@@ -35,9 +33,10 @@ std::string sentence(const send_arguments& asked, const std::error_code& why) {
 int send_to(const send_arguments& asked, int receiver) {
   const auto connection = connect_to(asked.daemon);
   if (!connection) return complain(command_name, connection.error());
+  const file_range& part = asked.range;
   daemon_request request(
-      *connection, ::weir_daemon_send(connection->get(), asked.path.c_str(), receiver, asked.offset,
-                                      asked.length, asked.lock ? unsigned{WEIR_LOCK} : 0U));
+      *connection, ::weir_daemon_send(connection->get(), asked.path.c_str(), receiver, part.offset,
+                                      part.length, part.flags()));
   const auto information = request.information();
   if (!information) return complain(command_name, sentence(asked, information.error()));
 
@@ -81,14 +80,7 @@ void add_send(CLI::App& app, action& chosen) {
   send_command->add_option("--to", asked->to, "Somebody who listens, by a stream")
       ->type_name("HOST:PORT|unix:PATH")
       ->excludes(to_fd);
-  send_command->add_option("--offset", asked->offset, "Where to begin: bytes, or 4k, 1M…")
-      ->type_name("N")
-      ->transform(CLI::AsSizeValue(false));
-  send_command->add_option("--length", asked->length, "How much; to the end by default")
-      ->type_name("N")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::PositiveNumber);
-  send_command->add_flag("--lock", asked->lock, "Fail where another holds a lock on the range");
+  add_range(*send_command, asked->range);
   send_command->callback([asked, &chosen] { chosen = [asked] { return send(*asked); }; });
 }
 

@@ -7,7 +7,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -24,6 +23,7 @@
 #include "daemon_life.hpp"
 #include "metrics_file.hpp"
 #include "subcommands.hpp"
+#include "temporary_file.hpp"
 #include "weir/daemon.hpp"
 #include "weir/weir.hpp"
 
@@ -44,23 +44,9 @@ struct serve_arguments {
   life_options life;
 };
 
-std::error_code last_error() { return {errno, std::system_category()}; }
-
-/// Owns a descriptor.
-class descriptor {
- public:
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
+std::error_code error_of(const descriptor& refused) {
+  return {refused.error(), std::system_category()};
+}
 
 // --- signals -------------------------------------------------------------------------------------
 
@@ -148,16 +134,15 @@ std::expected<listening, int> listen(const serve_arguments& arguments, daemon_li
 int serve(const serve_arguments& arguments) {
   daemon_life life(arguments.life);
   const descriptor root(::open(arguments.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  const std::error_code root_error = last_error();
   auto path = socket_of(arguments);
   const std::string metrics_path = absolute(arguments.metrics);
   if (auto over = life.begin(root.get())) return *over;
   std::optional<metrics_file> metrics;
   if (!arguments.metrics.empty()) metrics.emplace(metrics_path);
-  if (!root) return failed(life, "'" + arguments.root + "'", root_error);
+  if (!root) return failed(life, "'" + arguments.root + "'", error_of(root));
   if (!path) return failed(life, "'" + arguments.name + "'", path.error());
   const descriptor signals(signals_as_descriptor());
-  if (!signals) return failed(life, "signals", last_error());
+  if (!signals) return failed(life, "signals", error_of(signals));
   const auto at = listen(arguments, life, *path);
   if (!at) return at.error();
   if (auto over = life.settle(root.get(), at->path)) return *over;

@@ -1,7 +1,6 @@
 #include "daemon/client/client_socket.hpp"
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,9 @@
 #include <new>
 #include <string>
 
+#include "daemon/message_socket.hpp"
+#include "daemon/socket_address.hpp"
+#include "uninterrupted.hpp"
 #include "weir/daemon.hpp"
 
 namespace weir::detail::daemon {
@@ -30,7 +32,7 @@ class request_frame {
                       bytes_.begin() + sizeof request);
   }
 
-  std::span<std::byte> bytes() noexcept { return std::span(bytes_).first(size_); }
+  std::span<const std::byte> bytes() const noexcept { return std::span(bytes_).first(size_); }
 
  private:
   static frame_header& header_of(frame_header& header) noexcept { return header; }
@@ -43,66 +45,28 @@ class request_frame {
   std::size_t size_;
 };
 
-/// Descriptors beside a message: no request of these has more than two.
-class passed_descriptors {
- public:
-  explicit passed_descriptors(std::span<const int> descriptors) noexcept {
-    if (descriptors.empty()) return;
-    const std::size_t size = descriptors.size_bytes();
-    used_ = CMSG_SPACE(size);
-    auto* const header = reinterpret_cast<cmsghdr*>(bytes_.data());
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(size);
-    std::memcpy(CMSG_DATA(header), descriptors.data(), size);
-  }
-
-  void add_to(msghdr& message) noexcept {
-    message.msg_control = used_ != 0 ? bytes_.data() : nullptr;
-    message.msg_controllen = used_;
-  }
-
- private:
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(2 * sizeof(int))> bytes_{};
-  std::size_t used_ = 0;
-};
-
-int send_whole(int connection, std::span<std::byte> bytes,
+int send_whole(int connection, std::span<const std::byte> bytes,
                std::span<const int> descriptors) noexcept {
   const auto judged = check({.bytes = bytes, .descriptors = descriptors.size()});
   if (!judged) return -judged.error();
-  passed_descriptors passed(descriptors);
-  iovec part{.iov_base = bytes.data(), .iov_len = bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  passed.add_to(message);
-  // Of a SOCK_SEQPACKET socket a message goes whole or not at all.
-  ssize_t sent = -1;
-  do {
-    sent = ::sendmsg(connection, &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent >= 0) return 0;
-  const int error = -errno;
+  const int error = send_message(connection, bytes, descriptors, 0);  // waits as the socket does
   return error == -EPIPE || error == -ECONNRESET ? why_closed(connection, -EPIPE) : error;
 }
 
 int connect_to_path(const std::string& path, int type_flags) noexcept {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return -ENAMETOOLONG;
-  std::memcpy(address.sun_path, path.data(), path.size());
+  const auto address = address_of(path);
+  if (!address) return -address.error().value();
   const int connection = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | type_flags, 0);
   if (connection < 0) return -errno;
   // An interrupted connect(2) of a local socket has not begun anything.
-  int connected = -1;
-  do {
-    connected = ::connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof address);
-  } while (connected < 0 && errno == EINTR);
+  const int connected = uninterrupted([&] {
+    return with_address(*address, [&](const sockaddr* to, socklen_t size) {
+      return ::connect(connection, to, size);
+    });
+  });
   if (connected == 0) return connection;
-  const int error = -errno;
   ::close(connection);
-  return error;
+  return connected;
 }
 
 // Where a name leads to, somebody else may have been first (/tmp/weir-UID): then it is not what was

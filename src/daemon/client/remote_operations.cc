@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "daemon/served.hpp"
 #include "kernel_abi.hpp"
 #include "perform.hpp"
 
@@ -22,14 +23,10 @@ bool is_write(opcode op) noexcept { return op == opcode::write || op == opcode::
 bool is_vectored(opcode op) noexcept { return op == opcode::readv || op == opcode::writev; }
 bool is_transfer(opcode op) noexcept { return is_read(op) || is_write(op); }
 
-bool grows_files(opcode op) noexcept {
-  return is_write(op) || op == opcode::ftruncate || op == opcode::fallocate ||
-         op == opcode::copy_file_range;
-}
-
-bool is_served(opcode op) noexcept {
-  return is_transfer(op) || op == opcode::fsync || op == opcode::fdatasync ||
-         op == opcode::sync_file_range || grows_files(op);
+// What the daemon is asked for: in the shared memory, what a vector held lies together.
+opcode as_sent(opcode op) noexcept {
+  if (!is_transfer(op)) return op;
+  return is_read(op) ? opcode::read : opcode::write;
 }
 
 std::span<const iovec> vectors_of(const request& what) noexcept {
@@ -39,13 +36,6 @@ std::span<const iovec> vectors_of(const request& what) noexcept {
 // In pieces it would be something else.
 bool is_indivisible(const request& what, const shared_files::found& file) noexcept {
   return is_write(what.op) && (file.appends || (what.flags & (RWF_APPEND | rwf_atomic)) != 0);
-}
-
-// Real-time priority is the client's to have, not the daemon's to lend.
-bool has_lendable_priority(const request& what) noexcept {
-  constexpr unsigned class_shift = 13;
-  constexpr unsigned real_time = 1;
-  return (what.priority >> class_shift) != real_time;
 }
 
 }  // namespace
@@ -85,11 +75,11 @@ std::optional<std::uint64_t> remote_operations::length_of(const request& what) c
 
 std::optional<remote_operations::route> remote_operations::route_of(const request& what,
                                                                     std::int64_t now_ns) noexcept {
-  if (!is_served(what.op) || what.fd < 0 || out_of_range(what)) return std::nullopt;
-  if (!has_lendable_priority(what)) return std::nullopt;
+  if (!is_served(as_sent(what.op)) || what.fd < 0 || out_of_range(what)) return std::nullopt;
+  if (!is_lent(what.priority)) return std::nullopt;
   if (is_transfer(what.op) && !length_of(what)) return std::nullopt;
   // The limit is this process's; the daemon would not stop there.
-  if (grows_files(what.op) && file_size_limit() != UINT64_MAX) return std::nullopt;
+  if (changes_files(as_sent(what.op)) && file_size_limit() != UINT64_MAX) return std::nullopt;
   route by{.file = files_.use(what.fd, now_ns)};
   if (by.file.slot < 0) return std::nullopt;
   if (what.op == opcode::copy_file_range) {
@@ -193,7 +183,7 @@ bool remote_operations::store_piece(record& which) noexcept {
 void remote_operations::send(const record& which) noexcept {
   const request& what = which.op->args;
   wire_operation said{.tag = tag_of(which),
-                      .op = what.op,
+                      .op = as_sent(what.op),
                       .priority = what.priority,
                       .slot = which.by.file.slot,
                       .flags = what.flags,
@@ -202,7 +192,6 @@ void remote_operations::send(const record& which) noexcept {
                       .offset = what.offset,
                       .length = what.length};
   if (is_transfer(what.op)) {
-    said.op = is_read(what.op) ? opcode::read : opcode::write;
     said.hints = which.by.file.direct ? hint::direct : std::uint8_t{0};
     said.memory = which.place;
     said.offset += which.moved;

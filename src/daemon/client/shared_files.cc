@@ -25,7 +25,7 @@ bool same_open_file(int one, int other) noexcept {
 }  // namespace
 
 shared_files::found shared_files::use(int fd, std::int64_t now_ns) noexcept {
-  for (std::size_t at = 0; at < entries_.size(); ++at) {
+  for (std::size_t at = 0; at < end_; ++at) {
     entry& each = entries_[at];
     if (each.fd != fd || each.stale) continue;
     if (is_same(each)) return use_entry(at, now_ns);
@@ -65,7 +65,9 @@ int shared_files::add(int fd) noexcept {
              .seen_in = turn_,
              .direct = (flags & O_DIRECT) != 0,
              .appends = (flags & O_APPEND) != 0};
-  return static_cast<int>(vacant - entries_.begin());
+  const auto at = static_cast<std::size_t>(vacant - entries_.begin());
+  end_ = std::max(end_, at + 1);
+  return static_cast<int>(at);
 }
 
 // What is in use is left to those who use it, and not found again.
@@ -98,6 +100,7 @@ void shared_files::forget_all() noexcept {
   }
   news_ = false;
   kept_ = 0;
+  end_ = 0;
 }
 
 shared_files::news shared_files::to_tell() const {

@@ -82,6 +82,7 @@ class shared_files {
   bool is_same(entry& which) const noexcept;
 
   std::vector<entry> entries_;
+  std::size_t end_ = 0;  // of the entries that have held a file on this connection
   std::uint64_t turn_ = 1;
   std::size_t kept_ = 0;  // duplicates
   bool news_ = false;

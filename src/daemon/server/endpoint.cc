@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "daemon/server/mounts.hpp"
+#include "uninterrupted.hpp"
 
 namespace weir::detail::daemon {
 namespace {
@@ -51,15 +52,6 @@ bool has_access(int fd, int wanted) noexcept {
   return flags >= 0 && (flags & O_PATH) == 0 && (access == O_RDWR || access == wanted);
 }
 
-template <class Call>
-long answer_of(Call call) noexcept {
-  for (;;) {
-    const auto answer = call();
-    if (answer >= 0) return answer;
-    if (errno != EINTR) return -errno;
-  }
-}
-
 constexpr off_t no_offset = -1;
 
 }  // namespace
@@ -89,21 +81,22 @@ bool endpoint::gives_bytes() const noexcept {
 long endpoint_io::write(const endpoint& to, std::span<const std::byte> bytes) noexcept {
   if (to.is_socket()) {
     constexpr int how = MSG_DONTWAIT | MSG_NOSIGNAL;
-    return answer_of([&] { return ::send(to.fd(), bytes.data(), bytes.size(), how); });
+    return uninterrupted([&] { return ::send(to.fd(), bytes.data(), bytes.size(), how); });
   }
   const iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
   const long answer =
-      answer_of([&] { return ::pwritev2(to.fd(), &part, 1, no_offset, RWF_NOWAIT); });
+      uninterrupted([&] { return ::pwritev2(to.fd(), &part, 1, no_offset, RWF_NOWAIT); });
   return answer == -EOPNOTSUPP && to.is_pipe() ? write_by_splice(to.fd(), bytes) : answer;
 }
 
 long endpoint_io::read(const endpoint& from, std::span<std::byte> memory) noexcept {
   if (from.is_socket()) {
-    return answer_of([&] { return ::recv(from.fd(), memory.data(), memory.size(), MSG_DONTWAIT); });
+    return uninterrupted(
+        [&] { return ::recv(from.fd(), memory.data(), memory.size(), MSG_DONTWAIT); });
   }
   const iovec part{memory.data(), memory.size()};
   const long answer =
-      answer_of([&] { return ::preadv2(from.fd(), &part, 1, no_offset, RWF_NOWAIT); });
+      uninterrupted([&] { return ::preadv2(from.fd(), &part, 1, no_offset, RWF_NOWAIT); });
   return answer == -EOPNOTSUPP && from.is_pipe() ? read_by_splice(from.fd(), memory) : answer;
 }
 
@@ -111,9 +104,9 @@ long endpoint_io::read(const endpoint& from, std::span<std::byte> memory) noexce
 // back out of ours, and is written again another time.
 long endpoint_io::write_by_splice(int to, std::span<const std::byte> bytes) noexcept {
   if (!have_pipe()) return -errno;
-  const long put = answer_of([&] { return ::write(out_.get(), bytes.data(), bytes.size()); });
+  const long put = uninterrupted([&] { return ::write(out_.get(), bytes.data(), bytes.size()); });
   if (put <= 0) return put;
-  const long moved = answer_of([&] {
+  const long moved = uninterrupted([&] {
     return ::splice(in_.get(), nullptr, to, nullptr, static_cast<std::size_t>(put),
                     SPLICE_F_NONBLOCK);
   });
@@ -123,11 +116,11 @@ long endpoint_io::write_by_splice(int to, std::span<const std::byte> bytes) noex
 
 long endpoint_io::read_by_splice(int from, std::span<std::byte> memory) noexcept {
   if (!have_pipe()) return -errno;
-  const long moved = answer_of([&] {
+  const long moved = uninterrupted([&] {
     return ::splice(from, nullptr, out_.get(), nullptr, memory.size(), SPLICE_F_NONBLOCK);
   });
   if (moved <= 0) return moved;
-  return answer_of(
+  return uninterrupted(
       [&] { return ::read(in_.get(), memory.data(), static_cast<std::size_t>(moved)); });
 }
 

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "uninterrupted.hpp"
+
 namespace weir::detail::daemon {
 
 /// One byte more than a message may have, for the NUL; and room for all descriptors it may have.
@@ -44,12 +46,10 @@ int frame_inbox::fetch(int connection) noexcept {
     each.msg_hdr.msg_controllen = sizeof(slots::control_bytes);
   }
   constexpr int how = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
-  int count = -1;
-  do {
-    count = ::recvmmsg(connection, slots_->headers.data(), most, how, nullptr);
-  } while (count < 0 && errno == EINTR);
+  const int count = uninterrupted(
+      [&] { return ::recvmmsg(connection, slots_->headers.data(), most, how, nullptr); });
   if (count >= 0) return count;
-  return errno == EAGAIN || errno == ENOMEM || errno == ENOBUFS ? 0 : -1;
+  return count == -EAGAIN || count == -ENOMEM || count == -ENOBUFS ? 0 : -1;
 }
 
 namespace {

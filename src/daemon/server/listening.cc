@@ -4,13 +4,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,6 +16,8 @@
 #include "clock.hpp"
 #include "daemon/descriptor.hpp"
 #include "daemon/message_socket.hpp"
+#include "daemon/protocol.hpp"
+#include "daemon/socket_address.hpp"
 #include "drivers/event_fd.hpp"
 #include "weir/daemon.hpp"
 
@@ -25,28 +25,15 @@ namespace weir {
 namespace {
 
 using detail::errno_code;
+using detail::daemon::address_of;
 using detail::daemon::descriptor;
 using detail::daemon::frame_header;
 using detail::daemon::message;
 using detail::daemon::send_message;
+using detail::daemon::with_address;
 
 std::unexpected<std::error_code> last_error() noexcept {
   return std::unexpected(errno_code(errno));
-}
-
-result<sockaddr_un> address_of(const std::string& path) noexcept {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return std::unexpected(errno_code(ENAMETOOLONG));
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-template <class Call>
-int with_address(const sockaddr_un& address, Call call) noexcept {
-  return call(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 std::string directory_of(const std::string& path) {

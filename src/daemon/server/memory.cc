@@ -15,6 +15,7 @@
 #include "daemon/server/server_state.hpp"
 #include "daemon/server/transfer.hpp"
 #include "daemon/server/writing.hpp"
+#include "uninterrupted.hpp"
 
 namespace weir::detail::daemon {
 namespace {
@@ -29,18 +30,9 @@ int judge_memory(const order& what) noexcept {
   return what.memory_offset + what.asked.length <= about.stx_size ? 0 : ERANGE;
 }
 
-template <class Call>
-long answer_of(Call call) noexcept {
-  for (;;) {
-    const ssize_t answer = call();
-    if (answer >= 0) return answer;
-    if (errno != EINTR) return -errno;
-  }
-}
-
 int put(int memory, std::span<const std::byte> bytes, std::uint64_t at) noexcept {
   while (!bytes.empty()) {
-    const long count = answer_of(
+    const long count = uninterrupted(
         [&] { return ::pwrite(memory, bytes.data(), bytes.size(), static_cast<off_t>(at)); });
     if (count <= 0) return count == 0 ? EIO : static_cast<int>(-count);
     at += static_cast<std::uint64_t>(count);
@@ -90,7 +82,7 @@ task<int> write_from_memory(transfer& self, const order& what, written_file& tar
     const auto memory = lent.memory().first(std::min<std::uint64_t>(rest, buffer_leases::size));
     const auto at = static_cast<off_t>(what.memory_offset + done);
     const long count =
-        answer_of([&] { return ::pread(what.other.fd(), memory.data(), memory.size(), at); });
+        uninterrupted([&] { return ::pread(what.other.fd(), memory.data(), memory.size(), at); });
     if (count <= 0) co_return count == 0 ? ENODATA : static_cast<int>(-count);
     const auto came = memory.first(static_cast<std::size_t>(count));
     if (const int error = co_await target.append(came)) co_return error;

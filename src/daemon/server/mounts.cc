@@ -34,6 +34,10 @@ bool is_fuse(std::string_view line) noexcept {
 
 }  // namespace
 
+std::optional<bool> trust_told_by(std::string_view line, std::string_view device) noexcept {
+  return is_of_device(line, device) ? std::optional(!is_fuse(line)) : std::nullopt;
+}
+
 // statfs(2) would ask the very file system; what is mounted is known without.
 bool is_trusted_file(int fd) noexcept {
   struct statx about{};
@@ -45,16 +49,13 @@ bool is_trusted_file(int fd) noexcept {
   if (!mounts) return false;
   char* line = nullptr;
   std::size_t size = 0;
-  bool found = false;
-  bool trusted = false;
+  std::optional<bool> trusted;
   ssize_t got = 0;
-  while (!found && (got = ::getline(&line, &size, mounts.get())) > 0) {
-    const std::string_view text(line, static_cast<std::size_t>(got));
-    found = is_of_device(text, device);
-    trusted = found && !is_fuse(text);
+  while (!trusted && (got = ::getline(&line, &size, mounts.get())) > 0) {
+    trusted = trust_told_by({line, static_cast<std::size_t>(got)}, device);
   }
   ::free(line);
-  return trusted;
+  return trusted.value_or(false);
 }
 
 }  // namespace weir::detail::daemon

@@ -14,6 +14,7 @@
 
 #include "daemon/disk_file.hpp"
 #include "daemon/message_socket.hpp"
+#include "daemon/served.hpp"
 #include "resident_read.hpp"
 
 namespace weir::detail::daemon {
@@ -23,34 +24,6 @@ constexpr std::size_t answers_in_a_message =
     (frame_max - sizeof(completed_answer)) / sizeof(completed_operation);
 
 bool is_transfer(opcode op) noexcept { return op == opcode::read || op == opcode::write; }
-
-bool is_served(opcode op) noexcept {
-  switch (op) {
-    case opcode::read:
-    case opcode::write:
-    case opcode::fsync:
-    case opcode::fdatasync:
-    case opcode::ftruncate:
-    case opcode::fallocate:
-    case opcode::sync_file_range:
-    case opcode::copy_file_range:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool changes_files(opcode op) noexcept {
-  return op == opcode::write || op == opcode::ftruncate || op == opcode::fallocate ||
-         op == opcode::copy_file_range;
-}
-
-// Real-time priority is a right that the daemon may have and its client not.
-bool may_have(std::uint16_t priority) noexcept {
-  constexpr unsigned class_shift = 13;
-  constexpr unsigned real_time = 1;
-  return (priority >> class_shift) != real_time;
-}
 
 }  // namespace
 
@@ -153,7 +126,7 @@ void operations_session::begin(const wire_operation& asked) {
 int operations_session::prepare(record& into, const wire_operation& asked) const noexcept {
   if (!is_served(asked.op)) return -not_served;
   if (asked.slot < 0 || static_cast<std::uint32_t>(asked.slot) >= slots_max) return -EBADMSG;
-  if (!may_have(asked.priority)) return -EPERM;
+  if (!is_lent(asked.priority)) return -EPERM;
   if (changes_files(asked.op) && !allow_write_) return -EROFS;
   into.on = slots_[static_cast<std::uint32_t>(asked.slot)];
   if (!into.on) return -not_served;

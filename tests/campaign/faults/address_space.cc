@@ -84,7 +84,7 @@ const fault address_space_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 3,
-    .long_tries = 60,
+    .long_tries = 12,
 };
 
 }  // namespace weir::campaign

@@ -50,7 +50,7 @@ const fault descriptors_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 3,
-    .long_tries = 60,
+    .long_tries = 12,
 };
 
 }  // namespace weir::campaign

@@ -58,7 +58,7 @@ const fault fork_in_flight{
     .expects = {},
     .strike = &strike,
     .short_tries = 2,
-    .long_tries = 40,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

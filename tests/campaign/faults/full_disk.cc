@@ -57,7 +57,7 @@ const fault full_tmpfs{
     .expects = errors,
     .strike = &strike_tmpfs,
     .short_tries = 1,
-    .long_tries = 20,
+    .long_tries = 6,
 };
 
 const fault full_ext4{
@@ -68,7 +68,7 @@ const fault full_ext4{
     .expects = errors,
     .strike = &strike_ext4,
     .short_tries = 1,
-    .long_tries = 20,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

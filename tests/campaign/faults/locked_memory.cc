@@ -54,7 +54,7 @@ const fault locked_memory_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 1,
-    .long_tries = 20,
+    .long_tries = 12,
 };
 
 }  // namespace weir::campaign

@@ -124,7 +124,7 @@ const fault many_outstanding{
     .expects = errors,
     .strike = &strike,
     .short_tries = 3,
-    .long_tries = 30,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -66,7 +66,7 @@ const fault read_only_remount{
     .expects = errors,
     .strike = &strike,
     .short_tries = 1,
-    .long_tries = 20,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -12,6 +12,8 @@
 namespace weir::campaign {
 namespace {
 
+constexpr std::array errors = {EPERM};  // of a ring that was opened before
+
 // To this thread, and those that it starts.
 void remove_io_uring() {
   for (const long call : {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register}) {
@@ -69,10 +71,29 @@ void no_new_rings(trial& now, io_context& context, workload& work) {
   others.verify();
 }
 
+// All of it from this thread, between two turns: an old ring says so, other drivers go on.
+void no_ring_at_all(trial& now, workload& work) {
+  work.run(now.operations(500));
+  remove_io_uring();
+  now.fault_begins();
+  work.run(now.operations(500));
+  if (now.driver() == "uring") now.expect_felt(EPERM);
+}
+
 void strike(trial& now) {
   const auto context = now.open_context();
   workload work(now, *context, {.path = now.directory() + "/file"});
-  now.number() % 2 == 0 ? in_new_threads(now, *context, work) : no_new_rings(now, *context, work);
+  switch (now.number() % 3) {
+    case 0:
+      in_new_threads(now, *context, work);
+      break;
+    case 1:
+      no_new_rings(now, *context, work);
+      break;
+    default:
+      no_ring_at_all(now, work);
+      break;
+  }
   work.verify();
 }
 
@@ -81,12 +102,13 @@ void strike(trial& now) {
 const fault io_uring_removed{
     .name = "seccomp",
     .does =
-        "in the midst of I/O a seccomp filter takes io_uring from a new thread, or its set-up "
-        "from this one; what is opened there must be Linux AIO, and say why",
-    .expects = {},
+        "a seccomp filter takes io_uring from a new thread, or its set-up from this one, in the "
+        "midst of I/O, and what is opened there must be Linux AIO and say why; or all of it "
+        "from this one, between two turns",
+    .expects = errors,
     .strike = &strike,
-    .short_tries = 2,
-    .long_tries = 40,
+    .short_tries = 3,
+    .long_tries = 12,
 };
 
 }  // namespace weir::campaign

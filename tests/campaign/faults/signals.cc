@@ -65,7 +65,7 @@ const fault signal_storm{
     .expects = {},
     .strike = &strike,
     .short_tries = 1,
-    .long_tries = 20,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -29,15 +29,27 @@ struct candidate {
   bool is_wrong;
 };
 
+// What there is time for in a thorough campaign.
+constexpr std::array<std::string_view, 2> further_drivers{"daemon", "merging:uring"};
+
+std::vector<std::string_view> drivers(const campaign_options& options) {
+  std::vector<std::string_view> all(std::begin(testing::driver_names),
+                                    std::end(testing::driver_names));
+  if (options.thorough) all.insert(all.end(), further_drivers.begin(), further_drivers.end());
+  std::erase_if(all, [](std::string_view each) {
+    return !testing::report_of(testing::innermost(each)).available;
+  });
+  return all;
+}
+
 // What is wrong is wrong by every driver, so one is enough.
-std::vector<candidate> candidates() {
+std::vector<candidate> candidates(const campaign_options& options) {
   std::vector<candidate> all;
   std::vector<scenario> right(scenarios::portable_scenarios().begin(),
                               scenarios::portable_scenarios().end());
   right.push_back(copying_and_dropping());
   right.push_back(putting());
-  for (const std::string_view driver : testing::driver_names) {
-    if (!testing::report_of(driver).available) continue;
+  for (const std::string_view driver : drivers(options)) {
     for (const scenario& each : right) all.push_back({driver, each, false});
   }
   for (const scenario& each : scenarios::wrong_scenarios()) all.push_back({"sync", each, true});
@@ -115,11 +127,11 @@ void try_one(laboratory& where, const std::string& name, const candidate& which,
 
 std::span<const file_system> kinds(const campaign_options& options) {
   constexpr std::size_t common = 2;
-  return options.all_file_systems ? file_systems() : file_systems().first(common);
+  return options.thorough ? file_systems() : file_systems().first(common);
 }
 
 std::vector<candidate> chosen(const file_system& kind, const campaign_options& options) {
-  std::vector<candidate> all = candidates();
+  std::vector<candidate> all = candidates(options);
   std::erase_if(all, [&](const candidate& each) {
     return name_of(kind, each).find(options.only) == std::string::npos;
   });
@@ -155,6 +167,9 @@ campaign_outcome cut_disks_of(laboratory& where, const campaign_options& options
 }  // namespace
 
 campaign_outcome cut_disks(const campaign_options& options) {
+  if (testing::address_sanitizer || testing::thread_sanitizer) {
+    return {.skipped = "a sanitizer sees as much where processes are killed"};
+  }
   if (const std::error_code refused = enter_own_mount_namespace()) {
     return {.skipped = "may not mount: " + refused.message()};
   }

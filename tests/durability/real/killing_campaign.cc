@@ -1,8 +1,9 @@
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
 #include <random>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "durability/contents.hpp"
@@ -56,28 +57,46 @@ void kill_once(std::string_view driver, const scenario& tested, std::uint64_t se
   report_failure(outcome, seed);
 }
 
+struct candidate {
+  std::string_view driver;
+  scenario tested;
+  std::string name;
+};
+
+std::vector<candidate> chosen(const campaign_options& options) {
+  std::vector<candidate> all;
+  for (const std::string_view driver : testing::driver_names) {
+    if (!testing::report_of(driver).available) continue;
+    for (const scenario& each : all_scenarios()) {
+      std::string name = "kill " + std::string(driver) + ' ' + std::string(each.name);
+      if (name.find(options.only) == std::string::npos) continue;
+      all.push_back({driver, each, std::move(name)});
+    }
+  }
+  return all;
+}
+
+kills kill_until(clock::time_point end, const candidate& which, std::uint64_t seed) {
+  kills so_far;
+  while (so_far.tried < fewest_kills || clock::now() < end) {
+    kill_once(which.driver, which.tested, scenarios::drawn(seed, which.name, so_far.tried), so_far);
+  }
+  return so_far;
+}
+
 }  // namespace
 
 campaign_outcome kill_processes(const campaign_options& options) {
   campaign_outcome all;
-  const std::vector<scenario> tested = all_scenarios();
-  const auto share = options.time / (std::size(testing::driver_names) * tested.size());
-  for (const std::string_view driver : testing::driver_names) {
-    if (!testing::report_of(driver).available) continue;
-    for (const scenario& each : tested) {
-      const std::string name = "kill " + std::string(driver) + ' ' + std::string(each.name);
-      if (name.find(options.only) == std::string::npos) continue;
-      kills so_far;
-      const clock::time_point end = clock::now() + share;
-      while (so_far.tried < fewest_kills || clock::now() < end) {
-        kill_once(driver, each, scenarios::drawn(options.seed, name, so_far.tried), so_far);
-      }
-      std::printf("%s: %zu kills, %zu midway; %zu with violations\n", name.c_str(), so_far.tried,
-                  so_far.midway, so_far.failed);
-      std::fflush(stdout);
-      all.tried += so_far.tried;
-      all.failed += so_far.failed;
-    }
+  const std::vector<candidate> candidates = chosen(options);
+  for (const candidate& each : candidates) {
+    const clock::duration share = clock::duration(options.time) / candidates.size();
+    const kills done = kill_until(clock::now() + share, each, options.seed);
+    std::printf("%s: %zu kills, %zu midway; %zu with violations\n", each.name.c_str(), done.tried,
+                done.midway, done.failed);
+    std::fflush(stdout);
+    all.tried += done.tried;
+    all.failed += done.failed;
   }
   return all;
 }

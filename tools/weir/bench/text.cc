@@ -1,13 +1,11 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
 #include "bench/shown.hpp"
 #include "bench/summary.hpp"
+#include "formatted.hpp"
 #include "report/suite.hpp"
 #include "text_page.hpp"
 
@@ -23,17 +21,6 @@ std::string bar(double fraction, bars drawn) {
   std::string text;
   text.resize(static_cast<std::size_t>(std::lround(fraction * bar_width)), '#');
   return text;
-}
-
-[[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...);
-
-std::string formatted(const char* format, ...) {
-  std::array<char, 160> text{};
-  va_list values;
-  va_start(values, format);
-  std::vsnprintf(text.data(), text.size(), format, values);
-  va_end(values);
-  return text.data();
 }
 
 double fastest_in(const row& measured) {

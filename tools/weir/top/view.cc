@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
 #include <functional>
 
 #include <nlohmann/json.hpp>
+
+#include "formatted.hpp"
 
 namespace weir::tools::top {
 namespace {
@@ -92,21 +92,7 @@ std::vector<client_row> client_rows(const snapshot& before, const snapshot& now)
   return rows;
 }
 
-[[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...) {
-  std::array<char, 256> text{};
-  va_list values;
-  va_start(values, format);
-  std::vsnprintf(text.data(), text.size(), format, values);
-  va_end(values);
-  return text.data();
-}
-
-std::string bytes_text(double bytes) {
-  constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
-  return formatted("%.*f %s/s", unit == 0 ? 0 : 1, bytes, units[unit]);
-}
+std::string rate_text(double bytes) { return human_bytes(bytes) + "/s"; }
 
 std::string time_text(double seconds) {
   if (seconds <= 0) return "-";
@@ -117,13 +103,13 @@ std::string time_text(double seconds) {
 
 std::string line_of(const request_row& row) {
   return formatted("%-13s %10.1f %14s %10.0f %8.0f %10s %10s", row.kind.c_str(), row.rate,
-                   bytes_text(row.bytes).c_str(), row.completed, row.failed,
+                   rate_text(row.bytes).c_str(), row.completed, row.failed,
                    time_text(row.median).c_str(), time_text(row.p99).c_str());
 }
 
 std::string line_of(const client_row& row) {
   return formatted("%-10s %8s %8s %10.0f %12.1f %14s", row.connection.c_str(), row.pid.c_str(),
-                   row.uid.c_str(), row.transfers, row.rate, bytes_text(row.bytes).c_str());
+                   row.uid.c_str(), row.transfers, row.rate, rate_text(row.bytes).c_str());
 }
 
 }  // namespace
