@@ -75,9 +75,9 @@ class powered {
   simulated_disk& disk() noexcept { return disk_; }
   simulation offered_to(std::uint64_t seed) noexcept { return {*context_, disk_, seed}; }
 
-  /// Why it came to no end; "" where it did. Only then may this be destroyed, unless it `stuck`.
+  /// What it threw, or why it comes to no end; "" where it has ended well.
   std::string run(errand work);
-  /// It can be neither awaited nor destroyed: it starts operations for ever.
+  /// It starts operations for ever, so it can be neither awaited nor destroyed: `abandon` this.
   bool stuck() const noexcept { return stuck_; }
 
   /// What is in flight is answered.
