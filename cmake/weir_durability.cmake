@@ -22,6 +22,8 @@ add_executable(durability
   tools/weir/failures.cc
   tools/weir/progress.cc
   tools/weir/file_system.cc
+  tools/weir/mount_table.cc
+  tools/weir/formatted.cc
   tools/weir/temporary_file.cc)
 set_target_properties(durability PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 target_include_directories(durability PRIVATE tests tools/weir)
