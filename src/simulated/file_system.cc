@@ -128,6 +128,7 @@ std::int32_t file_system::dispatch(const request& what) {
     case opcode::symlinkat:
       return make_symlink(what);
     case opcode::copy_file_range:
+    case opcode::clone_range:
       return copy(what);
     case opcode::madvise:
       return perform(what);
@@ -146,7 +147,7 @@ std::int32_t file_system::dispatch(const request& what) {
 // What is asked of a descriptor.
 std::int32_t file_system::dispatch_on_file(const request& what) {
   open_file* const opened = descriptor(what.fd);
-  if (opened == nullptr) return -EBADF;
+  if (opened == nullptr || (opened->flags & O_PATH) != 0) return -EBADF;
   now_.file = opened->file;
   switch (what.op) {
     case opcode::read:
@@ -164,11 +165,9 @@ std::int32_t file_system::dispatch_on_file(const request& what) {
     case opcode::fadvise:
       return advise(what.flags);
     case opcode::sync_file_range:  // starts and awaits writes; durable is nothing by it
-      return 0;
+      return what.offset + what.length > INT64_MAX ? -EINVAL : 0;
     case opcode::splice:  // wants a pipe
       return -EINVAL;
-    case opcode::clone_range:
-      return -EOPNOTSUPP;
     case opcode::getdents:
       return read_directory(what, *opened);
     case opcode::fgetxattr:

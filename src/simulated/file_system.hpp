@@ -40,7 +40,8 @@ class file_system {
   /// Remembers a fault.
   void meet(const simulated_fault_at& fault, const inode* of = nullptr, std::string names = {});
 
-  /// What is carried out from now on is cut short: whether it still makes anything durable is drawn.
+  /// What is carried out from now on is cut short: whether it still makes anything durable is
+  /// drawn.
   void power_fails_now() noexcept { power_fails_ = true; }
   /// Decides what is left of all that waits; then only that is there.
   void lose_power();
@@ -79,6 +80,8 @@ class file_system {
   std::int32_t open_how(const request& what);
   std::int32_t open_path(const request& what, std::uint32_t flags, std::uint32_t mode,
                          how_to_resolve how);
+  std::int32_t create_nameless(const request& what, std::uint32_t flags, std::uint32_t mode,
+                               how_to_resolve how);
   std::int32_t open_found(inode& file, std::uint32_t flags);
   std::int32_t create(const place& at, std::uint32_t flags, std::uint32_t mode);
   std::int32_t rename(const request& what);

@@ -63,7 +63,8 @@ struct inode {
   std::uint32_t links = 0;       // names, now
   std::uint32_t remembered = 0;  // names on the disk, and on the way there
   std::uint32_t opened = 0;
-  bool queued = false;  // for `machine::write_back_oldest`
+  bool nameless = false;  // as it was made (O_TMPFILE); it may be given its first name
+  bool queued = false;    // for `machine::write_back_oldest`
 
   bool is_directory() const noexcept { return kind == inode_kind::directory; }
 };

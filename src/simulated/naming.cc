@@ -69,8 +69,24 @@ void file_system::change_names(std::vector<name_step> steps) {
 
 // --- opening -------------------------------------------------------------------------------------
 
+namespace {
+
+constexpr std::uint32_t no_name = O_TMPFILE & ~O_DIRECTORY;
+constexpr std::uint32_t path_flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+// What both calls refuse.
+bool makes_sense(std::uint32_t flags) noexcept {
+  if ((flags & O_CREAT) != 0 && (flags & O_DIRECTORY) != 0) return false;
+  if ((flags & no_name) == 0) return true;
+  return (flags & O_DIRECTORY) != 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
+}  // namespace
+
+// O_PATH has openat(2) pass over most other flags, and openat2(2) refuse them.
 std::int32_t file_system::open(const request& what) {
-  return open_path(what, what.flags, what.mode, {});
+  const std::uint32_t flags = (what.flags & O_PATH) != 0 ? what.flags & path_flags : what.flags;
+  return makes_sense(flags) ? open_path(what, flags, what.mode, {}) : -EINVAL;
 }
 
 // openat2(2) looks at what openat(2) passes over: flags that it does not know.
@@ -82,9 +98,11 @@ std::int32_t file_system::open_how(const request& what) {
   constexpr std::uint64_t known =
       RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
   if ((how->resolve & ~known) != 0 || how->flags > UINT32_MAX || how->mode > 07777) return -EINVAL;
-  if (how->mode != 0 && (how->flags & O_CREAT) == 0) return -EINVAL;
-  return open_path(what, static_cast<std::uint32_t>(how->flags),
-                   static_cast<std::uint32_t>(how->mode),
+  if (how->mode != 0 && (how->flags & (O_CREAT | no_name)) == 0) return -EINVAL;
+  const auto flags = static_cast<std::uint32_t>(how->flags);
+  if (!makes_sense(flags)) return -EINVAL;
+  if ((flags & O_PATH) != 0 && (flags & ~path_flags) != 0) return -EINVAL;
+  return open_path(what, flags, static_cast<std::uint32_t>(how->mode),
                    {.no_symlinks = (how->resolve & RESOLVE_NO_SYMLINKS) != 0,
                     .beneath = (how->resolve & RESOLVE_BENEATH) != 0});
 }
@@ -93,8 +111,7 @@ std::int32_t file_system::open_path(const request& what, std::uint32_t flags, st
                                     how_to_resolve how) {
   const bool creates = (flags & O_CREAT) != 0;
   const bool exclusive = creates && (flags & O_EXCL) != 0;
-  if ((flags & (O_TMPFILE & ~O_DIRECTORY)) != 0) return -EOPNOTSUPP;
-  if (creates && (flags & O_DIRECTORY) != 0) return -EINVAL;
+  if ((flags & no_name) != 0) return create_nameless(what, flags, mode, how);
   how.follow = (flags & O_NOFOLLOW) == 0 && !exclusive;
   const auto at = resolve(what.fd, first_path(what), how);
   if (!at) return at.error();
@@ -109,9 +126,24 @@ std::int32_t file_system::open_path(const request& what, std::uint32_t flags, st
   return at->directory->links == 0 ? -ENOENT : create(*at, flags, mode);
 }
 
+std::int32_t file_system::create_nameless(const request& what, std::uint32_t flags,
+                                          std::uint32_t mode, how_to_resolve how) {
+  how.follow = (flags & O_NOFOLLOW) == 0;
+  const auto at = resolve(what.fd, first_path(what), how);
+  if (!at) return at.error();
+  if (at->found == nullptr) return -ENOENT;
+  if (!at->found->is_directory()) return -ENOTDIR;
+  inode& file = tree_.add(inode_kind::file, mode & 07777 & ~umask, clock_ns_);
+  file.nameless = (flags & O_EXCL) == 0;
+  const std::int32_t fd = install(file, flags & ~std::uint32_t{O_TMPFILE});
+  if (fd < 0) tree_.drop_if_unused(file);
+  now_.file = fd < 0 ? nullptr : &file;
+  return fd;
+}
+
 std::int32_t file_system::open_found(inode& file, std::uint32_t flags) {
-  if (file.kind == inode_kind::symlink && (flags & O_PATH) == 0) return -ELOOP;
   if ((flags & O_DIRECTORY) != 0 && !file.is_directory()) return -ENOTDIR;
+  if (file.kind == inode_kind::symlink && (flags & O_PATH) == 0) return -ELOOP;
   const bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
   if (file.is_directory() && writes) return -EISDIR;
   if (file.is_directory() && (flags & O_DIRECT) != 0) return -EINVAL;
@@ -179,7 +211,7 @@ std::int32_t file_system::link(const request& what) {
   if (!at) return at.error();
   if (const auto error = why_not_new(*at, false); error != 0) return error;
   if (existing->is_directory()) return -EPERM;
-  if (existing->links == 0) return -ENOENT;
+  if (existing->links == 0 && !existing->nameless) return -ENOENT;
   change_names({{at->directory->number, at->name, existing->number}});
   return 0;
 }

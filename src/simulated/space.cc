@@ -80,16 +80,15 @@ std::int32_t file_system::make_zero(inode& file, std::uint64_t offset, std::uint
 
 std::int32_t file_system::allocate(const request& what, const open_file& opened) {
   inode& file = *opened.file;
-  if (what.length == 0) return -EINVAL;
-  if (file.is_directory()) return -EISDIR;
-  if ((opened.flags & O_ACCMODE) == O_RDONLY) return -EBADF;
-  if (what.offset + what.length > file_max) return -EFBIG;
   const bool keeps_size = (what.mode & FALLOC_FL_KEEP_SIZE) != 0;
   const std::uint32_t how = what.mode & ~std::uint32_t{FALLOC_FL_KEEP_SIZE};
-  if (how == FALLOC_FL_PUNCH_HOLE) {
-    return keeps_size ? make_zero(file, what.offset, what.length, false) : -EOPNOTSUPP;
-  }
-  if (how != 0 && how != FALLOC_FL_ZERO_RANGE) return -EOPNOTSUPP;
+  const bool punches = how == FALLOC_FL_PUNCH_HOLE;
+  if (what.length == 0) return -EINVAL;
+  if (punches ? !keeps_size : how != 0 && how != FALLOC_FL_ZERO_RANGE) return -EOPNOTSUPP;
+  if ((opened.flags & O_ACCMODE) == O_RDONLY) return -EBADF;
+  if (file.is_directory()) return -EISDIR;
+  if (what.offset + what.length > file_max) return -EFBIG;
+  if (punches) return make_zero(file, what.offset, what.length, false);
   if (!reserve(file, what.offset, what.length)) return no_room();
   if (how == FALLOC_FL_ZERO_RANGE) make_zero(file, what.offset, what.length, true);
   if (!keeps_size) set_size(file, std::max(file.now.size, what.offset + what.length));

@@ -16,13 +16,9 @@ namespace {
 
 constexpr std::uint64_t most_elements = 1024;  // IOV_MAX
 
-bool may_read(std::uint32_t flags) noexcept {
-  return (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY;
-}
+bool may_read(std::uint32_t flags) noexcept { return (flags & O_ACCMODE) != O_WRONLY; }
 
-bool may_write(std::uint32_t flags) noexcept {
-  return (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY;
-}
+bool may_write(std::uint32_t flags) noexcept { return (flags & O_ACCMODE) != O_RDONLY; }
 
 bool is_aligned(const request& what, std::span<const iovec> memory, std::uint64_t sector) noexcept {
   if (what.offset % sector != 0) return false;
@@ -77,14 +73,14 @@ std::int32_t file_system::transfer(const request& what, open_file& opened) {
       vectored ? std::span(static_cast<const iovec*>(what.address), what.length)
                : std::span(&one, 1);
   if (reads ? !may_read(opened.flags) : !may_write(opened.flags)) return -EBADF;
+  const std::uint64_t length = total(memory);
+  if (length == 0) return 0;
   if (reads && opened.file->is_directory()) return -EISDIR;
   constexpr std::uint32_t known = RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC | RWF_APPEND;
   if ((what.flags & ~known) != 0) return -EOPNOTSUPP;
   if ((opened.flags & O_DIRECT) != 0 && !is_aligned(what, memory, options_.sector_size)) {
     return -EINVAL;
   }
-  const std::uint64_t length = total(memory);
-  if (length == 0) return 0;
   return reads ? read(what, *opened.file, memory, length) : write(what, opened, memory, length);
 }
 
@@ -107,6 +103,7 @@ std::int32_t file_system::read(const request& what, inode& file, std::span<const
   rot(file, what.offset, length);
   length = readable(file, what.offset, length);
   if (length == 0) return -EIO;
+  if (into.front().iov_base == nullptr && into.front().iov_len != 0) return -EFAULT;
   memory_cursor memory(into);
   for (std::uint64_t done = 0; done < length;) {
     const std::uint64_t at = what.offset + done;
@@ -160,6 +157,7 @@ std::int32_t file_system::write(const request& what, open_file& opened, std::spa
   const bool appends = (opened.flags & O_APPEND) != 0 || (what.flags & RWF_APPEND) != 0;
   const std::uint64_t offset = appends ? file.now.size : what.offset;
   if (offset >= file_max) return -EFBIG;
+  if (from.front().iov_base == nullptr && from.front().iov_len != 0) return -EFAULT;
   length = shortened(what, std::min(length, file_max - offset));
   memory_cursor memory(from);
   std::uint64_t done = 0;
@@ -217,11 +215,13 @@ std::int32_t file_system::copy(const request& what) {
   open_file* const from = descriptor(what.fd);
   open_file* const to = descriptor(static_cast<std::int32_t>(what.mode));
   if (from == nullptr || to == nullptr) return -EBADF;
+  if (((from->flags | to->flags) & O_PATH) != 0) return -EBADF;
   now_.file = to->file;
   if (what.flags != 0) return -EINVAL;
   if (from->file->is_directory() || to->file->is_directory()) return -EISDIR;
   if (!may_read(from->flags) || !may_write(to->flags)) return -EBADF;
   if ((to->flags & O_APPEND) != 0) return -EBADF;
+  if (what.op == opcode::clone_range) return -EOPNOTSUPP;  // as ext4 answers
   const auto second = reinterpret_cast<std::uintptr_t>(what.address);
   std::uint64_t& source = from->position;
   std::uint64_t& target = to->position;
