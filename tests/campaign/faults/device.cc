@@ -49,7 +49,7 @@ const fault device_errors{
     .expects = errors,
     .strike = &strike,
     .short_tries = 2,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

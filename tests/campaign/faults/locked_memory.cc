@@ -57,7 +57,7 @@ const fault locked_memory_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 1,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign
