@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/fail.hpp"
 #include "support/machine.hpp"
 #include "support/program.hpp"
 #include "weir/weir.hpp"

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "campaign/resources.hpp"
@@ -153,6 +154,7 @@ const fault& find_fault(std::string_view name) {
 
 // What is made once and kept, by this program or by a library, is made before anything is counted.
 void warm_up(trial& now) {
+  std::thread([] {}).join();  // with the first, a thread sanitizer starts one of its own
   const auto context = now.open_context();
   const std::string path = now.directory() + "/warm";
   workload(now, *context, {.path = path}).run(100);

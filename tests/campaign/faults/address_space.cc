@@ -84,7 +84,7 @@ const fault address_space_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 3,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -159,7 +159,7 @@ const fault clock_jumps{
     .expects = {},
     .strike = &strike,
     .short_tries = 2,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -53,7 +53,7 @@ const fault descriptors_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 3,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -32,7 +32,10 @@ void strike(trial& now) {
     now.expect(told == (registers ? -ENOMEM : 0), "memory was registered beyond the limit");
     work.run(now.operations(1'000));
     const auto pool = buffer_pool::make(*context, 64 * 1024, 16, {.lock = true});
-    now.expect(!pool && pool.error() == std::errc::not_enough_memory, "a pool was locked");
+    constexpr bool locks =
+        !testing::thread_sanitizer && !testing::address_sanitizer;  // they do not
+    now.expect(!locks || (!pool && pool.error() == std::errc::not_enough_memory),
+               "a pool was locked beyond the limit");
     const lowered_limit none(RLIMIT_MEMLOCK, 0);
     now.expect_opened_or_refused(open_driver({.name = now.driver()}));
   }
@@ -54,7 +57,7 @@ const fault locked_memory_exhausted{
     .expects = errors,
     .strike = &strike,
     .short_tries = 1,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign

@@ -108,7 +108,7 @@ const fault io_uring_removed{
     .expects = errors,
     .strike = &strike,
     .short_tries = 3,
-    .long_tries = 12,
+    .long_tries = 6,
 };
 
 }  // namespace weir::campaign
