@@ -1,6 +1,9 @@
 #include "file_state.hpp"
 
+#include <unistd.h>
+
 #include "commit_group.hpp"
+#include "simulated/descriptors.hpp"
 #include "weir/io_context.hpp"
 
 namespace weir::detail {
@@ -33,8 +36,12 @@ void file_state::act_when_idle() noexcept {
     start(*context, *std::exchange(closing_, nullptr), nullptr);
     return;
   }
-  // Of what a close on the way of an error answers nobody can be told.
-  perform_now(*context, {.op = opcode::close, .fd = fd});
+  // A file may outlive its context; nobody can be told what this answers.
+  if (simulated::is_simulated(fd)) {
+    perform_now(*context, {.op = opcode::close, .fd = fd});
+  } else {
+    ::close(fd);
+  }
   delete this;
 }
 

@@ -142,7 +142,7 @@ class simulated_disk {
   /// A driver for a context: many on one disk. It knows the disk's own files and nothing else:
   ///  - Paths begin at "/", which is the working directory as well. Descriptors are numbers beyond
   ///    the kernel's; a kernel's descriptor is EBADF, but `poll` awaits it, in the outside world's
-  ///    time.
+  ///    time. A file is closed through its context, so here it must not outlive that.
   ///  - There are files, directories and symbolic links, without permissions. `splice` is EINVAL,
   ///    `clone_range` EOPNOTSUPP, `poll` answers at once, as for any file on a disk.
   ///  - Whatever is in flight is carried out, whole and at one moment, in an order drawn from the

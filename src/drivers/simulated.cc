@@ -89,7 +89,7 @@ class simulated_driver final : public driver {
  private:
   // The kernel's descriptors, which only it can watch.
   static bool is_outside(const request& what) noexcept {
-    return what.op == opcode::poll && what.fd < simulated::first_descriptor;
+    return what.op == opcode::poll && !simulated::is_simulated(what.fd);
   }
 
   // Most have no use for it, and there are many drivers when many seeds are explored.

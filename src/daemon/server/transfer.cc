@@ -170,7 +170,8 @@ bool transfer::give_receiver(endpoint& to) noexcept {
 // A receiver that comes in the same turn as the time limit wins.
 task<int> transfer::receiver_given(endpoint& into) {
   awaited_receiver_ = &into;
-  const std::int32_t waited = co_await perform(timeout_request(steps_.context(), server().options.open_timeout));
+  const std::int32_t waited =
+      co_await perform(timeout_request(steps_.context(), server().options.open_timeout));
   const bool given = std::exchange(awaited_receiver_, nullptr) == nullptr;
   if (stopped() != 0) co_return stopped();
   if (given) co_return 0;
