@@ -126,7 +126,7 @@ struct simulated_options {
   /// Instead of drawing faults: these, and no others. The rates, and what is drawn besides faults
   /// (latencies, the order of completions), are not touched. For a run that is to be repeated with
   /// fewer faults.
-  std::optional<std::vector<simulated_fault_at>> replay = {};
+  std::optional<std::vector<simulated_fault_at>> replay;
 };
 
 /// The disk, and the machine's share in it (page cache, descriptors, clock). Copies share one disk.

@@ -22,7 +22,7 @@ struct open_file {
   std::uint32_t flags = 0;
   std::uint64_t position = 0;  // for what has no offset of its own
   unsigned entries_read = 0;   // of a directory: "." and ".."
-  std::string last_entry = {};
+  std::string last_entry;
 };
 
 /// The file system: carries one operation out, whole and at once, and answers it as Linux would.
@@ -59,7 +59,7 @@ class file_system {
     std::uint64_t number = 0;
     std::uint32_t parts = 0;  // how many changes it has made
     inode* file = nullptr;    // for the trace
-    std::string names = {};
+    std::string names;
   };
   using resolved = std::expected<place, std::int32_t>;
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -58,33 +60,41 @@ class file_tree::walk {
   std::expected<place, std::int32_t> go() {
     if (rest_.size() >= path_max) return std::unexpected(-ENAMETOOLONG);
     if (rest_.empty()) return std::unexpected(-ENOENT);
-    if (rest_.starts_with('/')) {
-      if (const auto error = begin_at_root(); error != 0) return std::unexpected(error);
-    }
-    for (;;) {
-      const std::string name = next_name();
-      const bool last = rest_.find_first_not_of('/') == std::string::npos;
-      if (name.empty()) return place{nullptr, "/", at_, !rest_.empty(), true};
-      if (!at_->is_directory()) return std::unexpected(-ENOTDIR);
-      if (name.size() > name_max) return std::unexpected(-ENAMETOOLONG);
-      inode* const found = look_up(name);
-      if (how_.beneath && left_) return std::unexpected(-EXDEV);
-      const bool slash = last && !rest_.empty();
-      if (found != nullptr && found->kind == inode_kind::symlink &&
-          (!last || how_.follow || slash)) {
-        if (const auto error = follow(*found); error != 0) return std::unexpected(error);
-        continue;
-      }
-      if (last) return place{at_, name, found, slash, name == "." || name == ".."};
-      if (found == nullptr) return std::unexpected(-ENOENT);
-      at_ = found;
-    }
+    std::int32_t error = rest_.starts_with('/') ? begin_at_root() : 0;
+    std::optional<place> end;
+    while (error == 0 && !end) error = step(end);
+    if (error != 0) return std::unexpected(error);
+    return *std::move(end);
   }
 
  private:
   std::int32_t begin_at_root() noexcept {
     if (how_.beneath) return -EXDEV;
     at_ = &tree_.root();
+    return 0;
+  }
+
+  // One component. At the last, `end` is where it leads.
+  std::int32_t step(std::optional<place>& end) {
+    const std::string name = next_name();
+    const bool last = rest_.find_first_not_of('/') == std::string::npos;
+    const bool slash = last && !rest_.empty();
+    if (name.empty()) {
+      end.emplace(nullptr, "/", at_, slash, true);
+      return 0;
+    }
+    if (!at_->is_directory()) return -ENOTDIR;
+    if (name.size() > name_max) return -ENAMETOOLONG;
+    inode* const found = look_up(name);
+    if (how_.beneath && left_) return -EXDEV;
+    const bool link = found != nullptr && found->kind == inode_kind::symlink;
+    if (link && (!last || how_.follow || slash)) return follow(*found);
+    if (last) {
+      end.emplace(at_, name, found, slash, name == "." || name == "..");
+      return 0;
+    }
+    if (found == nullptr) return -ENOENT;
+    at_ = found;
     return 0;
   }
 
@@ -204,15 +214,15 @@ void file_tree::persist_names(inode_number directory) {
   std::set<name_key> needed;
   std::vector<name_change> chosen;
   std::vector<name_change> left;
-  for (auto change = waiting_.rbegin(); change != waiting_.rend(); ++change) {
+  for (name_change& change : std::views::reverse(waiting_)) {
     const bool here = std::ranges::any_of(
-        change->steps, [&](const name_step& step) { return step.directory == directory; });
-    const bool persisted = here || touches(*change, needed);
-    if (persisted) add_names(*change, needed);
-    (persisted ? chosen : left).push_back(std::move(*change));
+        change.steps, [&](const name_step& step) { return step.directory == directory; });
+    const bool persisted = here || touches(change, needed);
+    if (persisted) add_names(change, needed);
+    (persisted ? chosen : left).push_back(std::move(change));
   }
   waiting_.assign(std::make_move_iterator(left.rbegin()), std::make_move_iterator(left.rend()));
-  for (auto change = chosen.rbegin(); change != chosen.rend(); ++change) persist(*change);
+  for (const name_change& change : std::views::reverse(chosen)) persist(change);
 }
 
 void file_tree::persist_all_names() {

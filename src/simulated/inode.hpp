@@ -32,12 +32,12 @@ struct change {
   std::uint64_t sequence = 0;   // the order in which changes were made
   std::uint32_t part = 0;       // which of its operation's changes
   std::uint64_t at = 0;         // a page's number; a size
-  page_ref version = {};        // the page as it was then
+  page_ref version;             // the page as it was then
   std::uint16_t from = 0;       // of which these bytes were changed,
   std::uint16_t to = 0;         // up to here
   kind what = kind::page;
   bool grows = true;  // the file ends at `to` or behind it; not so of a reservation past the end
-  std::shared_ptr<const attributes> extra = {};
+  std::shared_ptr<const attributes> extra;
 };
 
 enum class inode_kind : std::uint8_t { file, directory, symlink };
@@ -49,16 +49,16 @@ struct inode {
   std::int64_t born_ns;
   std::int64_t changed_ns;
 
-  content now = {};
-  content durable = {};
-  std::vector<change> waiting = {};          // to get from `now` to `durable`
-  std::set<std::uint64_t> bad_sectors = {};  // of what is on the disk: where they begin
+  content now;
+  content durable;
+  std::vector<change> waiting;          // to get from `now` to `durable`
+  std::set<std::uint64_t> bad_sectors;  // of what is on the disk: where they begin
 
   // Of a directory. How they come to be durable: see file_tree.hpp.
-  std::map<std::string, inode_number, std::less<>> entries = {};
-  std::map<std::string, inode_number, std::less<>> durable_entries = {};
+  std::map<std::string, inode_number, std::less<>> entries;
+  std::map<std::string, inode_number, std::less<>> durable_entries;
   inode_number parent = 0;
-  std::string target = {};  // of a symbolic link
+  std::string target;  // of a symbolic link
 
   std::uint32_t links = 0;       // names, now
   std::uint32_t remembered = 0;  // names on the disk, and on the way there

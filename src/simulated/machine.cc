@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ranges>
 #include <utility>
 
 namespace weir::detail::simulated {
@@ -25,10 +26,11 @@ simulated_options after_power_failure(const simulated_options& of, const simulat
 
 }  // namespace
 
-machine::machine(const simulated_options& options) : options_(options), disk_(options_, now_ns_) {}
+machine::machine(simulated_options options)
+    : options_(std::move(options)), disk_(options_, now_ns_) {}
 
-machine::machine(const machine& other, const simulated_options& options)
-    : options_(options), now_ns_(other.now_ns_), disk_(other.disk_, options_, now_ns_) {}
+machine::machine(const machine& other, simulated_options options)
+    : options_(std::move(options)), now_ns_(other.now_ns_), disk_(other.disk_, options_, now_ns_) {}
 
 // --- taking --------------------------------------------------------------------------------------
 
@@ -68,14 +70,14 @@ void machine::take(client& from, operation& op) {
 
 void machine::schedule(const in_flight& what) {
   events_.push_back(what);
-  std::push_heap(events_.begin(), events_.end());
+  std::ranges::push_heap(events_, &is_later);
 }
 
 // --- carrying out --------------------------------------------------------------------------------
 
 bool machine::step(deadline until) {
   if (events_.empty() || events_.front().at_ns > until.monotonic_ns) return false;
-  std::pop_heap(events_.begin(), events_.end());
+  std::ranges::pop_heap(events_, &is_later);
   const in_flight next = events_.back();
   events_.pop_back();
   now_ns_ = std::max(now_ns_, next.at_ns);
@@ -109,7 +111,7 @@ std::int32_t machine::perform_now(const request& what) {
 
 void machine::leave(const client& who) noexcept {
   std::erase_if(events_, [&](const in_flight& each) { return each.from == &who; });
-  std::make_heap(events_.begin(), events_.end());
+  std::ranges::make_heap(events_, &is_later);
 }
 
 // --- cancelling ----------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ std::int32_t machine::cancel(client& from, const request& what) noexcept {
     op.request_cancel();
     outcome = withdraw(i) ? 0 : -EALREADY;
   }
-  std::make_heap(events_.begin(), events_.end());
+  std::ranges::make_heap(events_, &is_later);
   return what.address != nullptr ? outcome : 0;
 }
 
@@ -144,16 +146,16 @@ std::int32_t machine::cancel(client& from, const request& what) noexcept {
 // Of what was in flight, some had happened.
 void machine::finish_in_disorder() {
   disk_.power_fails_now();
-  std::sort_heap(events_.begin(), events_.end());
-  for (auto next = events_.rbegin(); next != events_.rend(); ++next) {
-    if (next->number != 0) {
-      if (disk_.faults().befalls(simulated_fault::lost, 0.5, next->number, whole_operation)) {
-        disk_.meet({next->number, whole_operation, simulated_fault::lost});
+  std::ranges::sort_heap(events_, &is_later);
+  for (const in_flight& next : std::views::reverse(events_)) {
+    if (next.number != 0) {
+      if (disk_.faults().befalls(simulated_fault::lost, 0.5, next.number, whole_operation)) {
+        disk_.meet({next.number, whole_operation, simulated_fault::lost});
       } else {
-        disk_.carry_out(next->op->args, next->number, next->from->number);
+        disk_.carry_out(next.op->args, next.number, next.from->number);
       }
     }
-    answer(*next, no_power);
+    answer(next, no_power);
   }
   events_.clear();
 }

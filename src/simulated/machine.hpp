@@ -17,8 +17,8 @@ struct client {
   std::size_t queue_depth = 0;
   std::size_t taken = 0;      // of those that take room, not given back
   std::size_t in_flight = 0;  // of all
-  operation_queue done = {};
-  event_fd wake_ups = {};
+  operation_queue done;
+  event_fd wake_ups;
   bool watched = false;  // somebody polls `wake_ups`
 };
 
@@ -26,9 +26,9 @@ struct client {
 /// who calls holds it.
 class machine {
  public:
-  explicit machine(const simulated_options& options);
+  explicit machine(simulated_options options);
   /// A copy of another's disk.
-  machine(const machine& other, const simulated_options& options);
+  machine(const machine& other, simulated_options options);
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;
   ~machine() = default;
@@ -68,11 +68,12 @@ class machine {
     std::uint64_t number;  // 0 for what only waits: it does nothing to the disk
     operation* op;
     client* from;
-
-    friend bool operator<(const in_flight& a, const in_flight& b) noexcept {
-      return a.at_ns != b.at_ns ? a.at_ns > b.at_ns : a.order > b.order;
-    }
   };
+
+  /// For a heap whose front is the next.
+  static bool is_later(const in_flight& a, const in_flight& b) noexcept {
+    return a.at_ns != b.at_ns ? a.at_ns > b.at_ns : a.order > b.order;
+  }
 
   void take(client& from, operation& op);
   void schedule(const in_flight& what);

@@ -28,7 +28,8 @@ class page_ref {
     if (page_ != nullptr) page_->users.fetch_add(1, std::memory_order_relaxed);
   }
   page_ref(page_ref&& other) noexcept : page_(std::exchange(other.page_, nullptr)) {}
-  page_ref& operator=(page_ref other) noexcept {
+  page_ref& operator=(const page_ref& other) noexcept { return *this = page_ref(other); }
+  page_ref& operator=(page_ref&& other) noexcept {
     std::swap(page_, other.page_);
     return *this;
   }
@@ -55,7 +56,8 @@ class page_table {
   page_table(const page_table& other) : groups_(other.groups_) {}
   page_table(page_table&& other) noexcept
       : groups_(std::move(other.groups_)), recent_(std::exchange(other.recent_, nullptr)) {}
-  page_table& operator=(page_table other) noexcept {
+  page_table& operator=(const page_table& other) { return *this = page_table(other); }
+  page_table& operator=(page_table&& other) noexcept {
     groups_.swap(other.groups_);
     recent_ = nullptr;
     return *this;

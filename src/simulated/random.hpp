@@ -19,8 +19,7 @@ constexpr std::uint64_t mixed(std::uint64_t bits) noexcept {
 enum class purpose : std::uint8_t {
   latency,
   order,
-  fault,  // and the next ones: one for each fault
-  place = 64,
+  place,
   sectors,
   writeback,
   keep_rate,
@@ -28,6 +27,7 @@ enum class purpose : std::uint8_t {
   stop,
   name,
   moment,
+  fault,  // and the next ones: one for each fault
 };
 
 /// Draws by counter: what is drawn for an operation depends on the seed and the operation's number,

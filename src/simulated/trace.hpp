@@ -24,7 +24,7 @@ struct event {
   std::uint64_t file = 0;  // an inode's number; 0 where none is known
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
-  std::string names = {};  // the path, or both
+  std::string names;  // the path, or both
 };
 
 /// What happened so far, as text for people and as a number for comparing.
