@@ -30,6 +30,10 @@ namespace detail::simulated {
 class machine;
 }
 
+/// Which model of a disk this is. The same seed gives the same trace as long as this is the same;
+/// it is raised where another version of weir draws or answers otherwise.
+inline constexpr unsigned simulated_model = 1;
+
 /// What befalls an operation, or what it had changed.
 enum class simulated_fault : std::uint8_t {
   lost,         ///< at the power failure: a change that was not synced (or not yet carried out)

@@ -108,7 +108,7 @@ TEST(determinism, a_digest_needs_no_trace) {
 }
 
 // The number was found with g++ 12 on x86-64. Who gets another has other traces, and what was found
-// with a seed here is not found with it there.
+// with a seed here is not found with it there. Who changes it raises `simulated_model`.
 TEST(determinism, a_thousand_seeds_give_the_same_traces_everywhere) {
   std::uint64_t all = 0;
   for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
