@@ -18,8 +18,10 @@
 
 #include "daemon/descriptor.hpp"
 #include "daemon/message_socket.hpp"
+#include "daemon/protocol.hpp"
 #include "support/choices.hpp"
 #include "support/promise.hpp"
+#include "support/received_message.hpp"
 #include "weir/daemon.h"
 #include "weir/daemon.hpp"
 #include "weir/weir.hpp"
@@ -30,6 +32,7 @@ using namespace weir::detail::daemon;
 using weir::daemon_client;
 using weir::task;
 using weir::fuzzing::promise;
+using weir::fuzzing::received_message;
 
 // --- in C ----------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@
 #include "support/choices.hpp"
 #include "support/disk_file.hpp"
 #include "support/promise.hpp"
+#include "support/received_message.hpp"
 #include "weir/weir.hpp"
 
 namespace {
@@ -32,6 +33,7 @@ namespace {
 using namespace weir::detail::daemon;
 using weir::opcode;
 using weir::fuzzing::promise;
+using weir::fuzzing::received_message;
 using weir::testing::choices;
 
 constexpr std::size_t block = 4096;
