@@ -37,7 +37,8 @@ weir_fuzzer(streambuf)
 # The daemon's process, and what is said of it.
 weir_fuzzer(environment)
 target_link_libraries(fuzz_environment PRIVATE weir_life)
-weir_fuzzer(metrics tools/weir/top/samples.cc tools/weir/top/view.cc)
+weir_fuzzer(metrics
+  tools/weir/top/samples.cc tools/weir/top/view.cc tools/weir/formatted.cc)
 target_include_directories(fuzz_metrics PRIVATE tools/weir)
 target_link_libraries(fuzz_metrics PRIVATE nlohmann_json::nlohmann_json)
 # Measurements.
